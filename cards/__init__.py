@@ -1,0 +1,1 @@
+"""Texts and templates of the dataset and model cards."""

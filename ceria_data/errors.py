@@ -1,0 +1,65 @@
+"""Errors that a user can act on, and the exit code each one ends a command with.
+
+::
+
+    CeriaError                  2   wrong usage or input
+    ├── ConfigError             2   a config that cannot be built
+    ├── DatasetError            1   a dataset that is not as it should be
+    │   └── StructureError      1   one structure that cannot be simulated
+    ├── NotADatasetError        2   a folder that holds no dataset, or one of a newer format
+    ├── OutputError             2   an output place that cannot be used
+    ├── DiskSpaceError          2   too little room
+    ├── ClusterError            2   workers that cannot be reached
+    ├── DeviceError             2   a device that is not there
+    └── MissingExtraError       2   an optional part that is not installed
+"""
+
+
+class CeriaError(Exception):
+    """An error with a message for the user: what was found, what was expected, what to do."""
+
+    exit_code = 2
+
+
+class ConfigError(CeriaError):
+    """A config holds an unknown key, an impossible value or an empty range."""
+
+
+class DatasetError(CeriaError):
+    """A dataset's content differs from what its manifest promises."""
+
+    exit_code = 1
+
+
+class StructureError(DatasetError):
+    """One structure could not be simulated."""
+
+
+class NotADatasetError(CeriaError):
+    """A folder is no dataset, or has a format this version cannot read."""
+
+
+class OutputError(CeriaError):
+    """The output exists already, belongs to another config or is in use."""
+
+
+class DiskSpaceError(CeriaError):
+    """The disk has too little room for what is to be written."""
+
+
+class ClusterError(CeriaError):
+    """The Dask scheduler or its workers cannot be used."""
+
+
+class DeviceError(CeriaError):
+    """The device asked for is not available."""
+
+
+class MissingExtraError(CeriaError):
+    """An optional dependency is missing; the message names the install line."""
+
+    def __init__(self, what: str, extra: str, module: str) -> None:
+        super().__init__(
+            f"{what} needs the module {module!r}, which is not installed; "
+            f"install it with: pip install 'ceria[{extra}]'"
+        )
