@@ -1,6 +1,8 @@
 """The drawn record of a structure and of an image: every value that a table row keeps."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,32 @@ class Camera:
     mtf_power: float = 2.0
     ntf_half: float = float("inf")
     ntf_power: float = 2.0
+
+
+def camera_from_row(row: Mapping[str, Any]) -> Camera:
+    """Describe the camera of a sample from its row of `samples.parquet`.
+
+    Parameters
+    ----------
+    row : mapping
+
+    Returns
+    -------
+    Camera
+
+    Raises
+    ------
+    KeyError
+        If a column is missing.
+
+    Examples
+    --------
+    >>> row = {field.name: getattr(Camera(), field.name) for field in fields(Camera)}
+    >>> camera_from_row(row | {"camera": "counting"}) == Camera()
+    True
+    """
+    names = (field.name for field in fields(Camera))
+    return Camera(**{name: row["camera" if name == "kind" else name] for name in names})
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ SAMPLES = TableSpec(
     dose_e_per_A2       | float64 | e-/Å²  | electrons per area in this exposure
     sampling_A          | float64 | Å      | pixel size at the specimen
     energy_keV          | float64 | keV    | energy of the beam
-    defocus_A           | float64 | Å      | positive = underfocus, referred to the particle's mean z
+    defocus_A           | float64 | Å      | positive = underfocus, zero at the particle's mean z
     A1_A                | float64 | Å      | twofold astigmatism C12
     A1_azimuth_deg      | float64 | °      | its direction
     B2_A                | float64 | Å      | axial coma, C21 = 3 B2
@@ -110,7 +110,7 @@ SAMPLES = TableSpec(
     camera              | str     |        | counting or integrating
     gain                | float64 | 1/e-   | recorded units per electron
     offset              | float64 |        | recorded units without electrons
-    readout_noise       | float64 |        | standard deviation of the read-out noise, recorded units
+    readout_noise       | float64 |        | rms read-out noise, recorded units
     mtf_half            | float64 |        | frequency of MTF 1/2 in units of Nyquist
     mtf_power           | float64 |        | steepness of the MTF
     ntf_half            | float64 |        | frequency of NTF 1/2 in units of Nyquist
@@ -217,6 +217,24 @@ SUPPORT = TableSpec(
     x_A       | float64 | Å | without thermal displacement
     y_A       | float64 | Å | the same
     z_A       | float64 | Å | the same
+    """),
+)
+
+LIMITS = TableSpec(
+    "limits",
+    "one pair of images: with and without one atom",
+    _columns("""
+    pair            | int64   |           | row of limits.zarr/difference
+    structure       | int64   |           | row of occupancy and volume
+    sample          | int64   |           | image whose optics and dose are used
+    site_id         | int64   |           | column that lacks an atom
+    case            | str     |           | end, inner or inner_relaxed
+    species         | str     |           | Ce or O
+    occupancy       | int64   |           | atoms in the complete column
+    atom_z_A        | float64 | Å         | depth of the missing atom
+    first_y         | int64   | pixel     | row of the image at which the difference begins
+    first_x         | int64   | pixel     | column of the image at which the difference begins
+    d2_per_e_per_A2 | float64 | Å²/e-     | squared d' of the ideal observer, over dose
     """),
 )
 

@@ -1,0 +1,283 @@
+"""The driver of a build: plan the blocks, have them made, join, check, publish."""
+
+import errno
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from ceria_data.block import (
+    Order,
+    Receipt,
+    build_block,
+    failure,
+    part_path,
+    read_receipt,
+    write_results,
+)
+from ceria_data.config import BuildConfig, recipe_digest, resolved_yaml
+from ceria_data.draw import structure_entries
+from ceria_data.errors import DatasetError, DiskSpaceError, OutputError, StructureError
+from ceria_data.finish import finish_dataset
+from ceria_data.plan import Plan, plan
+from ceria_data.provenance import machine, software
+from ceria_data.schema import FORMAT_VERSION, SPECIES, TABLES
+from ceria_data.staging import (
+    Staging,
+    check_disk,
+    check_place,
+    disk_message,
+    locked,
+    open_staging,
+    publish,
+    seal_staging,
+    staged_block_size,
+    sweep,
+)
+from ceria_data.store import Layout, create_arrays, read_manifest
+from ceria_data.verify import verify
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Workers(Protocol):
+    """Whoever runs tasks: yields each task with its result, in any order."""
+
+    def __call__(
+        self, run: Callable[[Order], Receipt], tasks: Iterable[Order]
+    ) -> Iterator[tuple[Order, Receipt | BaseException]]:
+        """Run all tasks."""
+        ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State of a build, told after every block.
+
+    Attributes
+    ----------
+    done, total : int
+        Images written and to be written.
+    reused : int
+        Images found complete when the build was continued.
+    """
+
+    done: int
+    total: int
+    reused: int
+
+
+def in_this_process(
+    run: Callable[[Order], Receipt], tasks: Iterable[Order]
+) -> Iterator[tuple[Order, Receipt | BaseException]]:
+    """Run tasks one after the other without any workers."""
+    for task in tasks:
+        yield task, run(task)
+
+
+def build(
+    config: BuildConfig,
+    out: Path,
+    *,
+    workers: Callable[[], AbstractContextManager[Workers]],
+    block: int | None = None,
+    device: str = "cpu",
+    resume: bool = False,
+    overwrite: bool = False,
+    allow_missing: bool = False,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Build a dataset, or continue an interrupted build.
+
+    Everything is written into a staging folder beside `out`, verified there and moved
+    to `out` with one rename: what lies at `out` is complete.
+
+    Parameters
+    ----------
+    config : BuildConfig
+    out : Path
+        Folder of the dataset.
+    workers : callable
+        Opens the workers; called only after all checks have passed.
+    block : int, optional
+        Structures per shard and task; by default the plan chooses. It changes no value.
+    device : str
+        ``cpu`` or ``gpu``.
+    resume, overwrite : bool
+        Continue an unfinished build, or replace what is there.
+    allow_missing : bool
+        Publish although structures could not be simulated; the card names them.
+    on_progress : callable
+        Told after every block.
+
+    Returns
+    -------
+    dict
+        The manifest.
+
+    Raises
+    ------
+    OutputError
+        If `out` cannot be used with these flags.
+    DiskSpaceError
+        If the disk is or becomes too small; nothing is lost.
+    StructureError
+        If structures could not be simulated and `allow_missing` is not set.
+    DatasetError
+        If the finished dataset does not pass `verify`.
+    """
+    staging = Staging(out)
+    if check_place(staging, resume=resume, overwrite=overwrite):
+        return _complete(staging, config)
+    block = block or (staged_block_size(staging) if resume else None)
+    planned = plan(config, block=block)
+    layout = planned.layout
+    fingerprint = {
+        "recipe": recipe_digest(config),
+        "layout": asdict(layout) | {"field_shape": list(layout.field_shape)},
+        "software": software(),
+        "machine": machine(device),
+    }
+    with locked(staging):
+        check_disk(out.parent, planned.bytes_on_disk)
+        try:
+            if open_staging(staging, fingerprint, overwrite=overwrite):
+                create_arrays(staging.dataset, layout, group_attributes(config, planned))
+                seal_staging(staging, fingerprint)
+            receipts = _build_blocks(
+                config, staging, layout, workers, device, allow_missing, on_progress
+            )
+            _refuse_failures(receipts, staging, allow_missing)
+            sweep(staging)
+            manifest = finish_dataset(
+                config,
+                planned,
+                staging.dataset,
+                _join_tables(staging, layout),
+                receipts,
+                machine(device),
+                device,
+            )
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            free = shutil.disk_usage(out.parent).free
+            message = disk_message(out.parent, planned.bytes_on_disk, free)
+            raise DiskSpaceError(message) from error
+        problems = verify(staging.dataset)
+        if problems:
+            raise DatasetError(
+                f"the finished dataset in {staging.dataset} is not as it should be: {problems[0]}; "
+                "it was not published; repeat with --overwrite"
+            )
+        publish(staging)
+    return manifest
+
+
+def group_attributes(config: BuildConfig, planned: Plan) -> dict[str, Any]:
+    """Attributes of `data.zarr`, so that the arrays explain themselves alone."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "name": config.name,
+        "version": config.version,
+        "sampling_A": config.field.sampling_A,
+        "species": list(SPECIES),
+        "plane_spacing_A": planned.plane_spacing_A,
+        "max_count": config.max_count,
+    }
+
+
+def _build_blocks(
+    config: BuildConfig,
+    staging: Staging,
+    layout: Layout,
+    workers: Callable[[], AbstractContextManager[Workers]],
+    device: str,
+    allow_missing: bool,
+    on_progress: Callable[[Progress], None],
+) -> list[Receipt]:
+    """Have every block made that has no valid receipt yet."""
+    template = Order(str(staging.folder.resolve()), resolved_yaml(config), layout, 0, device)
+    receipts: dict[int, Receipt] = {}
+    for number in range(layout.blocks):
+        receipt = read_receipt(staging.folder, number)
+        if receipt and (allow_missing or not receipt.failures):
+            receipts[number] = receipt
+    images = config.images_per_structure
+    reused = sum(len(layout.rows(number)) for number in receipts) * images
+    total = layout.structures * images
+    on_progress(Progress(reused, total, reused))
+    orders = [replace(template, block=n) for n in range(layout.blocks) if n not in receipts]
+    if not orders:
+        return [receipts[number] for number in range(layout.blocks)]
+    done = reused
+    with workers() as run_all:
+        for order, result in run_all(build_block, orders):
+            receipts[order.block] = _received(order, result, config, staging)
+            done += len(layout.rows(order.block)) * images
+            on_progress(Progress(done, total, reused))
+    return [receipts[number] for number in range(layout.blocks)]
+
+
+def _received(
+    order: Order, result: Receipt | BaseException, config: BuildConfig, staging: Staging
+) -> Receipt:
+    """Accept a block; a block that took its workers down counts as failed."""
+    if isinstance(result, BaseException):
+        entries = structure_entries(config)
+        own = [entries[row] for row in order.layout.rows(order.block)]
+        return write_results(order, config, own, [failure(entry, result) for entry in own])
+    if read_receipt(staging.folder, order.block) is None:
+        raise OutputError(
+            f"a worker says that block {order.block} is written, but {staging.folder} does not "
+            "hold it; workers and driver must see the same folder under the same path"
+        )
+    return result
+
+
+def _refuse_failures(receipts: list[Receipt], staging: Staging, allow_missing: bool) -> None:
+    failures = [entry for receipt in receipts for entry in receipt.failures]
+    total = sum(len(receipt.labels) for receipt in receipts)
+    if len(failures) == total:
+        raise StructureError(
+            f"no structure could be simulated; the first error was {failures[0]['error']}"
+        )
+    if failures and not allow_missing:
+        first = failures[0]
+        raise StructureError(
+            f"{len(failures)} of {total} structures could not be simulated; structure "
+            f"{first['structure']} (number {first['number']}): {first['error']}; the others are "
+            f"kept in {staging.folder}; --resume tries these again, "
+            "--resume --allow-missing publishes without them"
+        )
+
+
+def _join_tables(staging: Staging, layout: Layout) -> dict[str, pd.DataFrame]:
+    """Join the parts of every table, in the order of the blocks."""
+    tables = {}
+    for spec in TABLES:
+        parts = [
+            pq.read_table(staging.folder / part_path(block, spec.name)).to_pandas()
+            for block in range(layout.blocks)
+        ]
+        tables[spec.name] = pd.concat(parts, ignore_index=True).astype(spec.dtypes)
+    return tables
+
+
+def _complete(staging: Staging, config: BuildConfig) -> dict[str, Any]:
+    """Accept a dataset that is there already, if it is of this config."""
+    manifest = read_manifest(staging.out)
+    if manifest["recipe_digest"] != recipe_digest(config):
+        raise OutputError(
+            f"{staging.out} was built from another config (recipe "
+            f"{manifest['recipe_digest'][:12]}, now {recipe_digest(config)[:12]}); "
+            "choose another --out, or --overwrite"
+        )
+    shutil.rmtree(staging.folder, ignore_errors=True)
+    shutil.rmtree(staging.replaced, ignore_errors=True)
+    return manifest

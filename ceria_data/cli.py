@@ -1,0 +1,334 @@
+"""The command `ceria-data`: parse, call one function, print."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ceria_data import __version__, terminal
+from ceria_data.errors import CeriaError, MissingExtraError, NotADatasetError
+
+app = typer.Typer(
+    name="ceria-data",
+    help="Build, check and look at simulated HRTEM datasets of CeO2.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Show the traceback of an error.", callback=terminal.set_debug),
+]
+DatasetDir = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a dataset.")]
+ConfigName = Annotated[str, typer.Argument(metavar="CONFIG", help="YAML file or name of a preset.")]
+Device = Annotated[str, typer.Option(help="cpu or gpu.", metavar="DEVICE")]
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"ceria {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def build(
+    config: ConfigName,
+    out: Annotated[Path, typer.Option(help="Folder of the new dataset.")],
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Worker processes; 0 works in this process.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a running Dask scheduler.")
+    ] = None,
+    cluster: Annotated[str | None, typer.Option(help="slurm.")] = None,
+    device: Device = "cpu",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a build.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Publish without structures that failed.")
+    ] = False,
+    block: Annotated[
+        int | None, typer.Option(min=1, help="Structures per task and shard; changes no value.")
+    ] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Build a dataset from a config or a preset."""
+    with _generator("building a dataset"):
+        from ceria_data.build import Progress
+        from ceria_data.build import build as build_dataset
+        from ceria_data.config import load_config, warnings_of
+
+    loaded = load_config(config)
+    for warning in warnings_of(loaded):
+        terminal.warn(warning)
+    opened = _workers(workers, scheduler, cluster, device)
+    with terminal.progress("images", quiet=quiet or json) as advance:
+
+        def show(state: Progress) -> None:
+            advance(state.done, state.total, state.reused)
+
+        manifest = build_dataset(
+            loaded,
+            out,
+            workers=opened,
+            block=block,
+            device=device,
+            resume=resume,
+            overwrite=overwrite,
+            allow_missing=allow_missing,
+            on_progress=show,
+        )
+    terminal.show(
+        {
+            "dataset": str(out),
+            "card": str(out / "README.md"),
+            "preview": str(out / "preview"),
+            "structures": manifest["n_structures"],
+            "images": manifest["n_samples"],
+            "missing": len(manifest["missing"]),
+            "core_seconds": manifest["cost"]["core_seconds"],
+            "labels_digest": manifest["labels_digest"],
+            "content_digest": manifest["content_digest"],
+        },
+        quiet=quiet,
+        json=json,
+    )
+
+
+@app.command()
+def plan(
+    config: ConfigName, quiet: Quiet = False, json: Json = False, debug: Debug = False
+) -> None:
+    """Predict size, time and memory of a build, without doing it."""
+    with _generator("planning a build"):
+        from ceria_data.config import load_config
+        from ceria_data.plan import plan as plan_build
+        from ceria_data.plan import plan_facts
+
+    terminal.show(plan_facts(plan_build(load_config(config))), quiet=quiet, json=json)
+
+
+@app.command()
+def verify(
+    folder: DatasetDir,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make damaged files again from the config.")
+    ] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Check every file, table and array of a dataset; exit code 1 if anything is wrong."""
+    _existing(folder)
+    with _generator("verifying a dataset"):
+        from ceria_data.repair import repair as repair_dataset
+        from ceria_data.verify import verify as verify_dataset
+
+    with terminal.progress("checks", quiet=quiet or json) as advance:
+        problems = verify_dataset(folder, lambda done, total: advance(done, total, 0))
+    repaired: list[str] = []
+    if problems and repair:
+        repaired = repair_dataset(folder)
+        problems = verify_dataset(folder)
+    lines = [str(problem) for problem in problems]
+    terminal.show(
+        {
+            "dataset": str(folder),
+            "as it should be": not problems,
+            "problems": lines,
+            **({"made again": repaired} if repair else {}),
+        },
+        quiet=quiet,
+        json=json,
+    )
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def info(
+    folder: DatasetDir, quiet: Quiet = False, json: Json = False, debug: Debug = False
+) -> None:
+    """Say what a dataset holds: sizes, splits, ranges, digests, cost."""
+    from ceria_data.dataset import open_dataset
+    from ceria_data.facts import dataset_facts
+
+    terminal.show(dataset_facts(open_dataset(folder)), quiet=quiet, json=json)
+
+
+@app.command()
+def compare(
+    dir_a: DatasetDir,
+    dir_b: DatasetDir,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Compare two datasets; exit code 1 if their labels differ."""
+    with _generator("comparing datasets"):
+        from ceria_data.compare import compare as compare_datasets
+
+    result = compare_datasets(dir_a, dir_b)
+    terminal.show(asdict(result), quiet=quiet, json=json)
+    if not result.labels_equal:
+        raise typer.Exit(1)
+
+
+@app.command()
+def regenerate(
+    folder: DatasetDir,
+    sample: Annotated[int, typer.Option(help="Row of the sample.")],
+    device: Device = "cpu",
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make one sample again; exit code 1 if it differs from the stored one."""
+    with _generator("regenerating a sample"):
+        from ceria_data.compare import regenerate as regenerate_sample
+
+    result = regenerate_sample(folder, sample, device)
+    terminal.show(asdict(result) | {"equal": result.equal}, quiet=quiet, json=json)
+    if not result.equal:
+        raise typer.Exit(1)
+
+
+@app.command()
+def limits(
+    folder: DatasetDir,
+    split: Annotated[str, typer.Option(help="Split to choose columns from.")] = "test",
+    columns: Annotated[int, typer.Option(min=2, help="Columns to evaluate.")] = 2000,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the result; by default the dataset itself.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Worker processes; 0 works in this process.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a running Dask scheduler.")
+    ] = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Compute the ideal observer's d' for columns of a dataset."""
+    with _generator("computing limits"):
+        from ceria_data.limits_build import build_limits
+
+    with terminal.progress("pairs", quiet=quiet or json) as advance:
+        facts = build_limits(
+            folder,
+            split=split,
+            n_columns=columns,
+            out=out,
+            workers=_workers(workers, scheduler, None, device),
+            device=device,
+            on_progress=lambda done, total: advance(done, total, 0),
+        )
+    terminal.show(facts, quiet=quiet, json=json)
+
+
+@app.command()
+def preview(
+    folder: DatasetDir,
+    html: Annotated[bool, typer.Option("--html", help="Write a page to look at.")] = False,
+    out: Annotated[Path | None, typer.Option(help="File to write.")] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write a contact sheet, or a page to look at, into the current folder."""
+    from ceria_data.dataset import open_dataset
+    from ceria_data.preview import contact_sheet, html_page
+
+    dataset = open_dataset(folder)
+    name = f"{folder.resolve().name}-preview"
+    path = out or Path(f"{name}.html" if html else f"{name}.png")
+    if not path.parent.is_dir():
+        raise NotADatasetError(f"{path.parent} is not a folder; choose another --out")
+    if html:
+        path.write_text(html_page(dataset), encoding="utf-8")
+    else:
+        contact_sheet(dataset, path)
+    terminal.show({"preview": str(path)}, quiet=quiet, json=json)
+
+
+def _workers(
+    count: int | None, scheduler: str | None, cluster: str | None, device: str
+) -> Callable[[], AbstractContextManager[Any]]:
+    """Choose the workers from the flags; nothing is started before the build needs it."""
+    from ceria_data.build import in_this_process
+    from ceria_data.provenance import cores
+
+    if device not in ("cpu", "gpu"):
+        raise typer.BadParameter(f"--device is {device!r}; expected cpu or gpu")
+    if cluster not in (None, "slurm"):
+        raise typer.BadParameter(f"--cluster is {cluster!r}; expected slurm")
+    if scheduler and (cluster or count is not None):
+        raise typer.BadParameter("--scheduler brings its own workers; leave out the other flag")
+    if count == 0 and device == "cpu":
+
+        @contextmanager
+        def here() -> Iterator[Any]:
+            yield in_this_process
+
+        return here
+    from ceria_data import cluster as dask_workers
+
+    if device == "gpu":
+        dask_workers.gpu_names()
+    opened: Callable[[], AbstractContextManager[Any]]
+    if scheduler:
+        opened = partial(dask_workers.existing_workers, scheduler)
+        with opened():
+            pass
+    elif cluster:
+        opened = partial(dask_workers.slurm_workers, count or 1)
+    elif device == "gpu":
+        opened = dask_workers.gpu_workers
+    else:
+        opened = partial(dask_workers.local_workers, count or cores())
+
+    @contextmanager
+    def workers() -> Iterator[Any]:
+        with opened() as client:
+            yield partial(dask_workers.run_tasks, client)
+
+    return workers
+
+
+def _existing(folder: Path) -> None:
+    if not folder.is_dir():
+        raise NotADatasetError(f"{folder} is not a folder; expected a dataset made by ceria-data")
+
+
+@contextmanager
+def _generator(what: str) -> Iterator[None]:
+    """Turn a missing module of the generator into the line that installs it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        module = error.name or ""
+        if module.startswith("ceria"):
+            raise
+        raise MissingExtraError(what, "generate", module) from error
+
+
+def main() -> None:
+    """Run the command and end with its exit code."""
+    sys.exit(terminal.run(app, CeriaError))

@@ -1,0 +1,236 @@
+"""Workers: the only module that imports Dask."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from ceria_data.errors import ClusterError, DeviceError, MissingExtraError
+
+try:
+    import dask
+    from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster, as_completed
+    from distributed.scheduler import KilledWorker
+except ImportError as error:  # pragma: no cover - the base installation reads datasets only
+    raise MissingExtraError("building a dataset", "generate", error.name or "dask") from error
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+LOOPBACK = "127.0.0.1"
+_TASKS_PER_THREAD_IN_FLIGHT = 2
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+)
+
+
+class WorkerLostError(Exception):
+    """A task took its worker down, repeatedly."""
+
+
+@contextmanager
+def local_workers(count: int) -> Iterator[Client]:
+    """Start worker processes on this machine, one thread each.
+
+    Scheduler, workers and dashboard listen on the loopback interface only.
+
+    Parameters
+    ----------
+    count : int
+        Worker processes, at least 1.
+
+    Yields
+    ------
+    distributed.Client
+    """
+    with (
+        _settings(),
+        LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            host=LOOPBACK,
+            dashboard_address=f"{LOOPBACK}:0",
+            memory_limit=0,  # structures are bounded by the plan; pausing would only stall
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def gpu_workers() -> Iterator[Client]:
+    """Start one single-threaded worker process for every GPU of this machine.
+
+    Raises
+    ------
+    MissingExtraError
+        If CuPy is not installed.
+    DeviceError
+        If no GPU can be used.
+    """
+    workers = {
+        index: {
+            "cls": Nanny,
+            "options": {
+                "nthreads": 1,
+                "host": LOOPBACK,
+                "dashboard_address": None,
+                "env": {**_ONE_THREAD, "CUDA_VISIBLE_DEVICES": name},
+            },
+        }
+        for index, name in enumerate(gpu_names())
+    }
+    scheduler = {
+        "cls": Scheduler,
+        "options": {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"},
+    }
+    with (
+        _settings(),
+        SpecCluster(workers=workers, scheduler=scheduler) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def existing_workers(address: str) -> Iterator[Client]:
+    """Use the workers of a running scheduler.
+
+    Parameters
+    ----------
+    address : str
+        For example ``tcp://10.0.0.1:8786``.
+
+    Raises
+    ------
+    ClusterError
+        If nothing answers there within ten seconds, or if it has no workers.
+    """
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ClusterError(
+            f"no Dask scheduler answers at {address!r} ({error}); "
+            "start one with `dask scheduler` or leave --scheduler out"
+        ) from error
+    with client:
+        if not client.scheduler_info()["workers"]:
+            raise ClusterError(f"the scheduler at {address} has no workers; start some first")
+        yield client
+
+
+@contextmanager
+def slurm_workers(count: int) -> Iterator[Client]:
+    """Submit workers to SLURM through dask-jobqueue, as its configuration file describes them.
+
+    Raises
+    ------
+    MissingExtraError
+        If dask-jobqueue is not installed.
+    ClusterError
+        If SLURM is not there or dask-jobqueue is not configured.
+    """
+    try:
+        from dask_jobqueue.slurm import SLURMCluster
+    except ImportError as error:
+        raise MissingExtraError("--cluster slurm", "cluster", "dask_jobqueue") from error
+    try:
+        cluster = SLURMCluster(
+            scheduler_options={"dashboard_address": f"{LOOPBACK}:0"},
+            job_script_prologue=[f"export {name}={value}" for name, value in _ONE_THREAD.items()],
+        )
+        cluster.scale(count)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise ClusterError(
+            f"SLURM workers cannot be started ({error}); expected sbatch on the path and cores, "
+            "memory and queue in the jobqueue section of the Dask configuration"
+        ) from error
+    with cluster, Client(cluster) as client:
+        yield client
+
+
+def gpu_names() -> list[str]:
+    """Name the GPUs this process may use, as CUDA_VISIBLE_DEVICES would.
+
+    Raises
+    ------
+    MissingExtraError
+        If CuPy is not installed.
+    DeviceError
+        If there is no GPU.
+    """
+    try:
+        import cupy
+    except ImportError as error:
+        raise MissingExtraError("--device gpu", "gpu", "cupy") from error
+    try:
+        count = int(cupy.cuda.runtime.getDeviceCount())
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise DeviceError(f"no GPU can be used ({error}); use --device cpu") from error
+    if count == 0:
+        raise DeviceError("no GPU found on this machine; use --device cpu")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",")[:count] if visible else [str(i) for i in range(count)]
+
+
+def run_tasks(
+    client: Client, run: Callable[[Task], Result], tasks: Iterable[Task]
+) -> Iterator[tuple[Task, Result | WorkerLostError]]:
+    """Run tasks on the workers and yield each result as soon as it is there.
+
+    Only a few tasks per worker thread are known to the scheduler at a time, so that its
+    load does not grow with the number of tasks.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    run : callable
+        Called with one task; importable on the workers.
+    tasks : iterable
+
+    Yields
+    ------
+    task, result
+        `WorkerLostError` instead of a result where the task killed its workers.
+
+    Raises
+    ------
+    Exception
+        What `run` raised.
+    """
+    waiting = iter(tasks)
+    owner: dict[Any, Task] = {}
+    running = as_completed()
+
+    def submit_next() -> None:
+        for task in waiting:
+            future = client.submit(run, task, pure=False, retries=0)
+            owner[future.key] = task
+            running.add(future)
+            return
+
+    threads = sum(client.nthreads().values()) or 1
+    for _ in range(max(1, threads) * _TASKS_PER_THREAD_IN_FLIGHT):
+        submit_next()
+    for future in running:
+        task = owner.pop(future.key)
+        submit_next()
+        try:
+            yield task, future.result()
+        except KilledWorker as error:
+            yield task, WorkerLostError(str(error))
+        finally:
+            future.release()
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    settings: dict[str, Any] = {
+        "distributed.nanny.pre-spawn-environ": _ONE_THREAD,
+        "distributed.comm.timeouts.connect": "30s",
+        "distributed.admin.log-format": "%(levelname)s %(name)s %(message)s",
+        "logging": {"distributed": "error"},
+    }
+    with dask.config.set(settings):
+        yield

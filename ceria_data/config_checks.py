@@ -1,0 +1,153 @@
+"""What no single value of a config decides: checks of values that belong together."""
+
+from itertools import pairwise
+from math import hypot, sqrt
+from typing import TYPE_CHECKING
+
+from scipy import constants
+
+from ceria_data.crystal import family, view_axes
+from ceria_data.distributions import Distribution
+from ceria_data.errors import ConfigError
+from ceria_data.shapes import edge_normal
+
+if TYPE_CHECKING:
+    from ceria_data.config import BuildConfig, Sections
+
+BRIGHTEST = 10.0
+"""Intensity [vacuum = 1] that a thick Ce column in focus may reach; the camera must hold it."""
+
+
+def check_splits(config: "BuildConfig") -> None:
+    """Refuse splits that share a name or a structure, and limits of an unknown split."""
+    names = [split.name for split in config.splits]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"splits: the name {name} appears twice; every split has its own")
+    ordered = sorted(config.splits, key=lambda split: split.first_number)
+    for one, next_one in pairwise(ordered):
+        if one.numbers.stop > next_one.first_number:
+            raise ValueError(
+                f"splits {one.name} and {next_one.name} share the structure numbers from "
+                f"{next_one.first_number} on; expected none in common; set first_number of "
+                f"{next_one.name} to {one.numbers.stop} or more"
+            )
+    if config.limits and config.limits.split not in names:
+        raise ValueError(
+            f"limits.split is {config.limits.split!r}; expected one of {', '.join(names)}"
+        )
+
+
+def check_together(config: "BuildConfig", sections: "Sections", split: str) -> None:
+    """Refuse values of one split that cannot go together."""
+    _check_aperture(config, sections, split)
+    _check_camera(config, sections, split)
+    _check_slabs(sections, split)
+    if not config.allow_cropping:
+        _check_fit(config, sections, split)
+
+
+def wavelength(energy: float) -> float:
+    """Compute the wavelength of electrons.
+
+    Parameters
+    ----------
+    energy : float
+        Energy [keV].
+
+    Returns
+    -------
+    float
+        Wavelength [Å], with the relativistic mass.
+
+    Examples
+    --------
+    >>> round(wavelength(300.0), 5)
+    0.01969
+    """
+    kinetic = energy * 1e3 * constants.e
+    rest = constants.m_e * constants.c**2
+    return float(constants.h * constants.c / sqrt(kinetic * (kinetic + 2 * rest)) * 1e10)
+
+
+def _check_aperture(config: "BuildConfig", sections: "Sections", split: str) -> None:
+    """Refuse an aperture beyond the 2/3 of all frequencies that the multislice grid keeps."""
+    scattering = config.scattering
+    step = min(scattering.sampling_A, config.field.sampling_A)
+    limit = 2 / 3 * wavelength(scattering.energy_keV) / (2 * step) * 1e3
+    aperture = _high(sections.optics.aperture_mrad)
+    if aperture > limit:
+        raise ValueError(
+            f"optics.aperture_mrad reaches {aperture:.9g} mrad (split {split}); expected at most "
+            f"{limit:.3g} mrad, which scattering.sampling_A = {step:g} Å carries at "
+            f"{scattering.energy_keV:g} keV; lower the aperture or the sampling"
+        )
+
+
+def _check_camera(config: "BuildConfig", sections: "Sections", split: str) -> None:
+    """Refuse more electrons than uint16 holds in the brightest pixel."""
+    electrons = _high(sections.dose_e_per_A2) * config.field.sampling_A**2
+    brightest = electrons * BRIGHTEST
+    if "integrating" in sections.camera.kind.support:
+        brightest = brightest * _high(sections.camera.gain) + _high(sections.camera.offset)
+    if brightest > 65535:
+        raise ValueError(
+            f"dose_e_per_A2 reaches {electrons:.4g} electrons per pixel (split {split}), up to "
+            f"{brightest:.4g} recorded units in the brightest pixels; expected at most 65535; "
+            "lower the dose, the gain or the offset"
+        )
+
+
+def _check_slabs(sections: "Sections", split: str) -> None:
+    """Refuse slabs on a zone axis that does not see their surface edge-on."""
+    kinds, zone_axis = sections.structure.kind.support, sections.structure.zone_axis
+    if "slab_sawtooth" in kinds and zone_axis not in family((1, 1, 0)):
+        raise ValueError(
+            f"structure.zone_axis is {list(zone_axis)} (split {split}); slab_sawtooth needs two "
+            "{111} edge-on; expected a <110> axis such as [1, 1, 0], or structure.kind without it"
+        )
+    if any(str(kind).startswith("slab") for kind in kinds):
+        try:
+            edge_normal(zone_axis)
+        except ConfigError as error:
+            raise ValueError(f"structure.kind and zone_axis (split {split}): {error}") from None
+
+
+def _check_fit(config: "BuildConfig", sections: "Sections", split: str) -> None:
+    """Refuse particles that may leave the field, if they must not."""
+    structure = sections.structure
+    kinds = [str(kind) for kind in structure.kind.support]
+    slabs = [kind for kind in kinds if kind.startswith("slab")]
+    if slabs:
+        raise ValueError(
+            f"structure.kind includes {slabs[0]} (split {split}), which runs out of every field; "
+            "with allow_cropping: false expected particles only; leave out slabs or allow cropping"
+        )
+    axes = view_axes(structure.zone_axis)
+    repeat = axes.cerium_repeat * _high(structure.lattice_parameter_A) / 4 / axes.lengths[2]
+    across = _high(structure.thickness_atoms) * repeat * _high(structure.aspect)
+    length = across * max(_longest(kind, _high(structure.elongation)) for kind in kinds)
+    shift = hypot(_reach(structure.shift_x_A), _reach(structure.shift_y_A))
+    room = min(config.field.shape) * config.field.sampling_A
+    if length + 2 * shift > room:
+        raise ValueError(
+            f"the largest particle of split {split} may be {length:.1f} Å long and shifted by "
+            f"{shift:.1f} Å; with allow_cropping: false expected at most {room:.1f} Å in all, the "
+            "shorter side of the field; lower thickness_atoms or aspect, enlarge field.shape, or "
+            "allow cropping"
+        )
+
+
+def _longest(kind: str, elongation: float) -> float:
+    """Diameter of the sphere around a shape over the distance of its faces, at most."""
+    if kind == "irregular":
+        return 1.2
+    return sqrt(3) * (elongation if kind == "rod" else 1.0)
+
+
+def _high(distribution: Distribution) -> float:
+    return float(distribution.support[-1])
+
+
+def _reach(distribution: Distribution) -> float:
+    return max(abs(float(value)) for value in distribution.support)

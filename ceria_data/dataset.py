@@ -1,0 +1,200 @@
+"""Reading a dataset; needs neither abTEM nor Dask."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import zarr
+from numpy.typing import NDArray
+
+from ceria_data.errors import DatasetError, NotADatasetError
+from ceria_data.grid import Field
+from ceria_data.schema import ATOMS, COLUMNS, SAMPLES, STRUCTURES, SUPPORT, TableSpec
+from ceria_data.store import open_arrays, read_manifest, read_table
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with its labels; arrays are read when asked for.
+
+    Attributes
+    ----------
+    parameters : dict
+        The sample's row of `samples.parquet`.
+    columns : DataFrame
+        Columns of its structure, shifted by the drift of this image.
+    """
+
+    dataset: "Dataset"
+    parameters: dict[str, Any]
+
+    @property
+    def counts(self) -> NDArray[np.uint16]:
+        """Recorded electrons, shape (y, x)."""
+        return self.dataset.read("counts", self.parameters["sample"])
+
+    @property
+    def intensity(self) -> NDArray[np.float16]:
+        """Noise-free image before the camera, shape (y, x); 1 = vacuum."""
+        return self.dataset.read("intensity", self.parameters["sample"])
+
+    @property
+    def occupancy(self) -> NDArray[np.uint8]:
+        """Class of the column at each pixel, shape (species, y, x); species = Ce, O."""
+        return self.dataset.read("occupancy", self.parameters["structure"])
+
+    @property
+    def volume(self) -> NDArray[np.uint8]:
+        """Atoms by lattice plane along the beam, shape (plane, y, x)."""
+        return self.dataset.read("volume", self.parameters["structure"])
+
+    @property
+    def columns(self) -> pd.DataFrame:
+        """Columns of the structure, in the coordinates of this image."""
+        rows = self.dataset.columns_of(self.parameters["structure"]).copy()
+        rows["x_A"] += self.parameters["drift_x_A"]
+        rows["y_A"] += self.parameters["drift_y_A"]
+        return rows
+
+
+class Dataset:
+    """A dataset on disk, or one split of it.
+
+    Use `open_dataset` to make one. ``dataset[i]`` is the i-th sample of the split,
+    ``len(dataset)`` the number of its samples.
+
+    Attributes
+    ----------
+    folder : Path
+    manifest : dict
+    samples : DataFrame
+        Rows of `samples.parquet` of this split.
+    """
+
+    def __init__(self, folder: Path, manifest: dict[str, Any], samples: pd.DataFrame) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        row = self.samples.iloc[index]
+        return Sample(self, {str(name): _plain(value) for name, value in row.items()})
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def field(self) -> Field:
+        """Pixels of the images."""
+        ny, nx = self.arrays["counts"].shape[1:]
+        return Field((ny, nx), float(self.manifest["sampling_A"]))
+
+    @cached_property
+    def arrays(self) -> dict[str, "zarr.Array[Any]"]:
+        """Arrays of `data.zarr` by name."""
+        return open_arrays(self.folder)
+
+    @cached_property
+    def structures(self) -> pd.DataFrame:
+        """Rows of `structures.parquet`, all splits."""
+        return self._table(STRUCTURES)
+
+    @cached_property
+    def columns(self) -> pd.DataFrame:
+        """Rows of `columns.parquet`, all splits."""
+        return self._table(COLUMNS)
+
+    @cached_property
+    def atoms(self) -> pd.DataFrame:
+        """Rows of `atoms.parquet`, all splits."""
+        return self._table(ATOMS)
+
+    @cached_property
+    def support(self) -> pd.DataFrame:
+        """Rows of `support.parquet`, all splits."""
+        return self._table(SUPPORT)
+
+    def columns_of(self, structure: int) -> pd.DataFrame:
+        """Columns of one structure."""
+        lo, hi = np.searchsorted(self.columns["structure"].to_numpy(), [structure, structure + 1])
+        return self.columns.iloc[lo:hi].reset_index(drop=True)
+
+    def read(self, array: str, row: int | slice) -> NDArray[Any]:
+        """Read one entry of an array, or several.
+
+        Raises
+        ------
+        DatasetError
+            If the stored bytes are damaged or missing.
+        """
+        try:
+            return np.asarray(self.arrays[array][row])
+        except Exception as error:  # codecs raise many types for damaged bytes
+            raise DatasetError(
+                f"{self.folder}: {array}[{row}] cannot be read ({error}); "
+                f"run `ceria-data verify {self.folder}`"
+            ) from error
+
+    def _table(self, spec: TableSpec) -> pd.DataFrame:
+        return read_table(self.folder / f"{spec.name}.parquet", spec)
+
+
+def open_dataset(path: str | Path, split: str | None = None) -> Dataset:
+    """Open a dataset for reading.
+
+    The manifest is checked against its checksum, and the size of every file against the
+    manifest; chunks are checked by their own checksums when they are read.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder of the dataset.
+    split : str, optional
+        Keep only the samples of this split.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    NotADatasetError
+        If the folder is no dataset, or one of a newer format.
+    DatasetError
+        If a file is missing or has another size than the manifest says.
+    ValueError
+        If there is no such split.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise NotADatasetError(f"{folder} is not a folder; expected a dataset made by ceria-data")
+    manifest = read_manifest(folder)
+    for name, facts in manifest["files"].items():
+        file = folder / name
+        if not file.is_file() or file.stat().st_size != facts["size"]:
+            found = f"{file.stat().st_size} bytes" if file.is_file() else "no file"
+            raise DatasetError(
+                f"{folder}: {name} should have {facts['size']} bytes, found {found}; "
+                f"run `ceria-data verify {folder}`"
+            )
+    samples = read_table(folder / f"{SAMPLES.name}.parquet", SAMPLES)
+    if split is not None:
+        known = list(dict.fromkeys(samples["split"]))
+        if split not in known:
+            raise ValueError(f"{folder} has no split {split!r}; it has {', '.join(known)}")
+        samples = samples[samples["split"] == split].reset_index(drop=True)
+    return Dataset(folder, manifest, samples)
+
+
+def _plain(value: Any) -> Any:
+    """Turn a numpy scalar into the Python number it is."""
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,78 @@
+"""Facts of a dataset, measured from its store."""
+
+from typing import Any
+
+import pandas as pd
+
+from ceria_data.dataset import Dataset
+from ceria_data.schema import SAMPLES, STRUCTURES
+
+_KEYS = {"sample", "structure", "particle", "number", "camera_seed", "frame"}
+
+
+def dataset_facts(dataset: Dataset) -> dict[str, Any]:
+    """Summarise a dataset: name, sizes, splits, parameter ranges, digests, cost.
+
+    Parameters
+    ----------
+    dataset : Dataset
+
+    Returns
+    -------
+    dict
+        Plain values that JSON can hold.
+    """
+    manifest = dataset.manifest
+    ny, nx = manifest["field_shape"]
+    size = sum(facts["size"] for facts in manifest["files"].values())
+    return {
+        "name": manifest["name"],
+        "version": manifest["version"],
+        "format_version": manifest["format_version"],
+        "structures": manifest["n_structures"],
+        "images": manifest["n_samples"],
+        "field": f"{ny} x {nx} px (y, x) at {manifest['sampling_A']} Å/px",
+        "bytes": size,
+        "splits": {
+            name: f"{split['structures']} structures, {split['samples']} images, "
+            f"{split['phonons']} phonon configurations"
+            for name, split in manifest["splits"].items()
+        },
+        "missing structures": [entry["structure"] for entry in manifest["missing"]],
+        "ranges": parameter_ranges(dataset.samples, dataset.structures),
+        "warnings": manifest["warnings"],
+        "recipe_digest": manifest["recipe_digest"],
+        "labels_digest": manifest["labels_digest"],
+        "content_digest": manifest["content_digest"],
+        "core_seconds": manifest["cost"]["core_seconds"],
+        "software": manifest["software"],
+        "machine": manifest["machine"],
+    }
+
+
+def parameter_ranges(samples: pd.DataFrame, structures: pd.DataFrame) -> dict[str, str]:
+    """Describe the values that every drawn quantity takes in a dataset.
+
+    Parameters
+    ----------
+    samples, structures : DataFrame
+
+    Returns
+    -------
+    dict of str to str
+        ``lowest to highest`` of a number, the distinct values of a word.
+    """
+    ranges = {}
+    for table, spec in ((samples, SAMPLES), (structures, STRUCTURES)):
+        for column in spec.columns:
+            if column.name in _KEYS or not len(table):
+                continue
+            values = table[column.name]
+            if column.dtype == "str":
+                text = ", ".join(sorted(values.unique()))
+            elif values.min() == values.max():
+                text = f"{values.min():.6g}"
+            else:
+                text = f"{values.min():.6g} to {values.max():.6g}"
+            ranges[column.name] = text
+    return ranges

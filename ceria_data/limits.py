@@ -1,0 +1,302 @@
+"""What the counted electrons can tell at best about the atoms of a column."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ceria_data.config import BuildConfig, config_from_yaml
+from ceria_data.dataset import Dataset
+from ceria_data.draw import structure_entries
+from ceria_data.grid import Field, cell_around
+from ceria_data.observer import detectability
+from ceria_data.optics import form_image
+from ceria_data.parameters import camera_from_row
+from ceria_data.phonons import Configurations
+from ceria_data.randomness import sample_rng
+from ceria_data.scattering import ExitWaves, exit_waves
+from ceria_data.schema import LIMITS, SPECIES
+from ceria_data.simulate import LabelledStructure, field_of, label_structure, settings_of
+from ceria_data.store import frame
+from ceria_data.structure import Structure
+
+PATCH_RADIUS = 12.0
+"""Half the edge of the cell around a column [Å]; atoms outside are left out."""
+PATCH_MARGIN = 3.0
+"""Rim of the cell that is not evaluated [Å]: the difference has faded there."""
+
+_BOND_REACH = 0.55
+"""Ce-O bonds are 0.433 lattice parameters long, the next Ce-O distance is 0.829."""
+_OXYGEN_REACH = 0.6
+"""O-O neighbours are 0.5 lattice parameters apart, the next 0.707."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A column of one image, and the atom that the second image lacks.
+
+    Attributes
+    ----------
+    row, position : int
+        Row of the structure; position of the image among those of the structure.
+    site_id : int
+        Column.
+    case : str
+        ``end`` (last atom along the beam), ``inner`` (a middle atom) or
+        ``inner_relaxed`` (its neighbours move as around a vacancy).
+    """
+
+    row: int
+    position: int
+    site_id: int
+    case: str
+
+
+@dataclass(frozen=True)
+class LimitsTask:
+    """The pairs of one structure, for one worker."""
+
+    config: str
+    planes: int
+    pairs: tuple[Pair, ...]
+    device: str
+
+
+def choose_pairs(dataset: Dataset, config: BuildConfig, split: str, n_columns: int) -> list[Pair]:
+    """Choose columns of a split evenly over its structures, half Ce and half O.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    config : BuildConfig
+    split : str
+    n_columns : int
+
+    Returns
+    -------
+    list of Pair
+        Every case of every chosen column, in the order of structures.
+    """
+    rng = sample_rng(config.seed, 0, "limits")
+    structures = dataset.structures
+    rows = structures.loc[structures["split"] == split, "structure"].tolist()
+    pairs = []
+    for index, row in enumerate(rows):
+        columns = dataset.columns_of(row)
+        usable = columns[columns["in_field"] & (columns["occupancy"] > 0) & ~columns["ambiguous"]]
+        wanted = (index + 1) * n_columns // len(rows) - index * n_columns // len(rows)
+        for species, share in zip(SPECIES, (wanted - wanted // 2, wanted // 2), strict=True):
+            own = usable[usable["species"] == species]
+            chosen = rng.permutation(len(own))[:share]
+            for _, column in own.iloc[np.sort(chosen)].iterrows():
+                position = int(rng.integers(config.images_per_structure))
+                cases = ("end", "inner", "inner_relaxed") if column["occupancy"] > 2 else ("end",)
+                pairs += [Pair(row, position, int(column["site_id"]), case) for case in cases]
+    return pairs
+
+
+def limits_tasks(config_yaml: str, planes: int, pairs: list[Pair], device: str) -> list[LimitsTask]:
+    """Group pairs by structure, so that each structure is built once."""
+    rows = list(dict.fromkeys(pair.row for pair in pairs))
+    return [
+        LimitsTask(config_yaml, planes, tuple(p for p in pairs if p.row == row), device)
+        for row in rows
+    ]
+
+
+def run_limits_task(task: LimitsTask) -> tuple[list[dict[str, Any]], list[NDArray[np.float16]]]:
+    """Compute the change of intensity by the missing atom for the pairs of one structure.
+
+    Parameters
+    ----------
+    task : LimitsTask
+
+    Returns
+    -------
+    rows : list of dict
+        Rows of `limits.parquet` without the number of the pair and d'².
+    differences : list of array of float16, shape (y, x)
+        Intensity with the atom missing minus intensity, per pair.
+    """
+    config = config_from_yaml(task.config)
+    labels = label_structure(config, structure_entries(config)[task.pairs[0].row], task.planes)
+    rows, differences = [], []
+    for pair in task.pairs:
+        patch = _patch_around(config, labels, pair)
+        image = labels.images[pair.position]
+        full = form_image(patch.scatter(labels.configurations), image, patch.field)
+        lacking = form_image(patch.scatter(patch.lacking), image, patch.field)
+        difference = np.asarray(lacking) - np.asarray(full)
+        difference[~patch.inside(field_of(config))] = 0.0
+        rows.append(_row(pair, config, labels, patch))
+        differences.append(difference.astype(np.float16))
+    return rows, differences
+
+
+@dataclass(frozen=True)
+class _Patch:
+    """A small cell around a column, cut out of the field on whole pixels."""
+
+    config: BuildConfig
+    labels: LabelledStructure
+    field: Field
+    first_pixel: tuple[int, int]
+    atom: int
+    lacking: Configurations
+
+    def scatter(self, configurations: Configurations) -> ExitWaves:
+        """Exit waves of the atoms in the cell; the missing atom is where it is NaN."""
+        settings = replace(settings_of(self.config), padding_A=PATCH_MARGIN)
+        cell = cell_around(self.field, settings.sampling_A, settings.padding_A)
+        y0, x0 = (n * self.field.sampling for n in self.first_pixel)
+        shift = np.array([x0, y0, 0.0])
+        ideal = self.labels.structure.positions - shift
+        x_min, x_max, y_min, y_max = cell.bounds
+        near = (
+            (ideal[:, 0] > x_min)
+            & (ideal[:, 0] < x_max)
+            & (ideal[:, 1] > y_min)
+            & (ideal[:, 1] < y_max)
+        )
+        positions = configurations.positions - shift
+        near &= np.isfinite(positions).all(axis=(0, 2))
+        carbon = configurations.support - shift
+        mean = carbon.mean(axis=0)
+        near_carbon = (
+            (mean[:, 0] > x_min)
+            & (mean[:, 0] < x_max)
+            & (mean[:, 1] > y_min)
+            & (mean[:, 1] < y_max)
+        )
+        species = self.labels.structure.species[near]
+        return exit_waves(positions[:, near], species, carbon[:, near_carbon], cell, settings)
+
+    def inside(self, field: Field) -> NDArray[np.bool_]:
+        """Pixels of the patch that the stored image has."""
+        y, x = np.indices(self.field.shape)
+        y, x = y + self.first_pixel[0], x + self.first_pixel[1]
+        return (y >= 0) & (y < field.shape[0]) & (x >= 0) & (x < field.shape[1])
+
+
+def _patch_around(config: BuildConfig, labels: LabelledStructure, pair: Pair) -> _Patch:
+    structure, sampling = labels.structure, config.field.sampling_A
+    own = np.flatnonzero(structure.site_id == pair.site_id)
+    own = own[np.argsort(structure.positions[own, 2], kind="stable")]
+    atom = int(own[-1] if pair.case == "end" else own[len(own) // 2])
+    column = _column(labels, pair)
+    half = round((PATCH_RADIUS - PATCH_MARGIN) / sampling)
+    first = (round(column["y_A"] / sampling) - half, round(column["x_A"] / sampling) - half)
+    positions = labels.configurations.positions.copy()
+    if pair.case == "inner_relaxed":
+        positions += _relaxation(structure, atom)
+    positions[:, atom] = np.nan
+    return _Patch(
+        config=config,
+        labels=labels,
+        field=Field((2 * half + 1, 2 * half + 1), sampling),
+        first_pixel=first,
+        atom=atom,
+        lacking=replace(labels.configurations, positions=positions),
+    )
+
+
+def _relaxation(structure: Structure, atom: int) -> NDArray[np.float64]:
+    """Displace the neighbours of one missing atom as `defects.relax` does for a vacancy."""
+    amplitude = structure.parameters.relaxation_A
+    unit = structure.parameters.lattice_parameter_A
+    away = structure.positions - structure.positions[atom]
+    distance = np.linalg.norm(away, axis=1)
+    distance[atom] = np.inf
+    other = structure.species != structure.species[atom]
+    bonded = other & (distance < _BOND_REACH * unit)
+    pulled = ~other & (distance < _OXYGEN_REACH * unit) & (structure.species == SPECIES.index("O"))
+    sign = bonded.astype(float) - pulled
+    return np.asarray(amplitude * sign[:, None] * away / distance[:, None])
+
+
+def _column(labels: LabelledStructure, pair: Pair) -> dict[str, Any]:
+    own = labels.columns[labels.columns["site_id"] == pair.site_id]
+    return {str(name): own[name].iloc[0] for name in own}
+
+
+def _row(
+    pair: Pair,
+    config: BuildConfig,
+    labels: LabelledStructure,
+    patch: _Patch,
+) -> dict[str, Any]:
+    column = _column(labels, pair)
+    return {
+        "structure": pair.row,
+        "sample": pair.row * config.images_per_structure + pair.position,
+        "site_id": pair.site_id,
+        "case": pair.case,
+        "species": str(column["species"]),
+        "occupancy": int(column["occupancy"]),
+        "atom_z_A": float(np.round(labels.structure.positions[patch.atom, 2], 4)),
+        "first_y": patch.first_pixel[0],
+        "first_x": patch.first_pixel[1],
+    }
+
+
+def in_order(
+    results: Iterable[tuple[LimitsTask, tuple[list[dict[str, Any]], list[NDArray[np.float16]]]]],
+    on_pair: Callable[[int], None] = lambda done: None,
+) -> tuple[list[dict[str, Any]], NDArray[np.float16]]:
+    """Order the results of all tasks by structure, whatever order they came in."""
+    done = 0
+    collected = []
+    for task, (rows, differences) in results:
+        collected.append((task.pairs[0].row, rows, differences))
+        done += len(rows)
+        on_pair(done)
+    collected.sort(key=lambda item: item[0])
+    all_rows = [row for _, rows, _ in collected for row in rows]
+    return all_rows, np.stack([one for _, _, many in collected for one in many])
+
+
+def limits_table(
+    dataset: Dataset, rows: list[dict[str, Any]], differences: NDArray[np.float16]
+) -> pd.DataFrame:
+    """Give numbers to the pairs and compute d'² from stored intensity and change of intensity.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    rows : list of dict
+    differences : array of float16, shape (pair, y, x)
+
+    Returns
+    -------
+    DataFrame
+        As `schema.LIMITS` describes it.
+    """
+    parameters = {sample.parameters["sample"]: sample.parameters for sample in dataset}
+    for pair, (row, difference) in enumerate(zip(rows, differences, strict=True)):
+        image = parameters[row["sample"]]
+        change = _in_image(difference, row["first_y"], row["first_x"], dataset.field)
+        intensity = dataset.read("intensity", row["sample"]).astype(np.float64)
+        d2 = detectability(
+            intensity,
+            intensity + change,
+            image["dose_e_per_A2"],
+            dataset.field.sampling,
+            camera_from_row(image),
+        )
+        row |= {"pair": pair, "d2_per_e_per_A2": d2 / image["dose_e_per_A2"]}
+    return frame(rows, LIMITS)
+
+
+def _in_image(
+    difference: NDArray[np.float16], first_y: int, first_x: int, field: Field
+) -> NDArray[np.float64]:
+    """Lay a patch into an empty image; what lies outside is cut off."""
+    image = np.zeros(field.shape)
+    ny, nx = difference.shape
+    y0, x0 = max(first_y, 0), max(first_x, 0)
+    y1, x1 = min(first_y + ny, field.shape[0]), min(first_x + nx, field.shape[1])
+    image[y0:y1, x0:x1] = difference[y0 - first_y : y1 - first_y, x0 - first_x : x1 - first_x]
+    return image

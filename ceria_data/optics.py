@@ -1,0 +1,229 @@
+"""Images: what the objective lens makes of an exit wave."""
+
+from math import ceil, floor, pi, sqrt
+from typing import Any
+
+import numpy as np
+from abtem.core.energy import energy2wavelength
+from array_api_compat import array_namespace, device
+from numpy.typing import NDArray
+from scipy.fft import next_fast_len
+
+from ceria_data.aberrations import aberrations_of, ray_displacement, wave_aberration
+from ceria_data.grid import Cell, Field
+from ceria_data.parameters import ImageParameters
+from ceria_data.scattering import ExitWaves
+
+FOCAL_RANGE = 2.6
+"""The focal sum ends at this many standard deviations."""
+FOCAL_MARGIN = 2.6
+"""Aliases of the focal sum begin at this many standard deviations of its spectrum."""
+
+
+def focal_nodes(
+    focal_spread_A: float, aperture_mrad: float, energy_keV: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Choose the focus values and weights of an incoherent sum over the focal spread.
+
+    Equal steps (trapezoidal rule). Two beams at the axis and at the edge of the aperture
+    beat with ``u = π α² / λ`` per Å of focus, and a step h is exact up to
+    ``exp(-(2π / h - u)² σ² / 2)``; so the number of nodes grows linearly with the
+    spread, where Gauss-Hermite nodes grow quadratically.
+
+    Parameters
+    ----------
+    focal_spread_A : float
+        1/e width of the distribution of focus [Å], sqrt(2) times its standard deviation.
+    aperture_mrad : float
+        Semi-angle of the objective aperture [mrad].
+    energy_keV : float
+        Energy of the beam [keV].
+
+    Returns
+    -------
+    offsets : array of float64, shape (node,)
+        Change of defocus [Å].
+    weights : array of float64, shape (node,)
+        Their sum is 1.
+
+    References
+    ----------
+    .. [1] Trefethen and Weideman, SIAM Review 56, 385 (2014) (trapezoidal rule).
+
+    Examples
+    --------
+    >>> offsets, weights = focal_nodes(20.0, aperture_mrad=40.0, energy_keV=300.0)
+    >>> len(offsets), round(float(weights @ offsets**2), 0)
+    (6, 196.0)
+    """
+    if focal_spread_A == 0:
+        return np.zeros(1), np.ones(1)
+    sigma = focal_spread_A / sqrt(2)
+    beat = pi * (aperture_mrad * 1e-3) ** 2 / energy2wavelength(energy_keV * 1e3)
+    step = 2 * pi / (beat + FOCAL_MARGIN / sigma)
+    count = ceil(2 * FOCAL_RANGE * sigma / step)
+    offsets = step * (np.arange(count, dtype=np.float64) - 0.5 * (count - 1))
+    weights: NDArray[np.float64] = np.exp(-0.5 * (offsets / sigma) ** 2)
+    weights = weights / weights.sum()
+    return offsets, weights
+
+
+def form_image(exit_waves: ExitWaves, parameters: ImageParameters, field: Field) -> Any:
+    """Form the image of a structure before the camera.
+
+    Mean over the phonon configurations and over the focal spread (an incoherent sum);
+    the spread of illumination angles is an envelope on the transfer function. Pixels
+    integrate over their area. Drift, MTF and dose are not part of this step.
+
+    Parameters
+    ----------
+    exit_waves : ExitWaves
+        Waves on any device; all work happens there.
+    parameters : ImageParameters
+        Defocus (referred to z = 0), aberrations, spreads and aperture.
+    field : Field
+        The pixels.
+
+    Returns
+    -------
+    array of float, shape (y, x)
+        Intensity, 1 = vacuum, in the precision and on the device of the waves.
+
+    Raises
+    ------
+    ValueError
+        If waves and parameters differ in energy, or the cell was not made for the field.
+
+    References
+    ----------
+    .. [1] Kirkland, Advanced Computing in Electron Microscopy, 2nd ed. (2010), ch. 3.
+    .. [2] Frank, Optik 38, 519 (1973) (envelope of the angular spread).
+
+    Examples
+    --------
+    >>> from ceria_data.grid import cell_around
+    >>> from ceria_data.parameters import ImageParameters
+    >>> image = ImageParameters(
+    ...     number=0, energy_keV=300.0, defocus_A=-60.0, A1_A=0.0, A1_azimuth_deg=0.0,
+    ...     B2_A=0.0, B2_azimuth_deg=0.0, A2_A=0.0, A2_azimuth_deg=0.0, C30_um=-9.0,
+    ...     C50_mm=5.0, focal_spread_A=20.0, angular_spread_mrad=0.2, aperture_mrad=40.0,
+    ...     dose_e_per_A2=100.0, camera="counting", gain=1.0, offset=0.0, readout_noise=0.0,
+    ...     mtf_half=1.0, mtf_power=2.0, ntf_half=1.0, ntf_power=2.0, camera_seed=0,
+    ... )
+    >>> field = Field((16, 20), 0.2)
+    >>> cell = cell_around(field, sampling=0.1, padding=2.0)
+    >>> vacuum = ExitWaves(np.ones((1, *cell.shape), np.complex64), 0.0, cell, 300e3)
+    >>> intensity = form_image(vacuum, image, field)
+    >>> intensity.shape, float(abs(intensity - 1).max()) < 1e-6
+    ((16, 20), True)
+    """
+    _check(exit_waves, parameters, field)
+    waves, cell = exit_waves.waves, exit_waves.cell
+    xp = array_namespace(waves)
+    (ny, nx), (length_y, length_x) = cell.shape, cell.extent
+    wavelength = energy2wavelength(exit_waves.energy_eV)
+    edge = parameters.aperture_mrad * 1e-3 / wavelength + 1 / min(cell.extent)
+    hy, hx = _orders(edge, length_y, ny), _orders(edge, length_x, nx)
+    spectrum = xp.fft.fftn(waves, axes=(-2, -1))
+    spectrum = _resize(_resize(spectrum, 2 * hy + 1, hy, -2), 2 * hx + 1, hx, -1)
+    ky, kx = (
+        _frequencies(2 * hy + 1, length_y, xp, waves),
+        _frequencies(2 * hx + 1, length_x, xp, waves),
+    )
+    # The intensity has twice the frequencies of the wave; this grid holds them all.
+    my, mx = next_fast_len(4 * hy + 1), next_fast_len(4 * hx + 1)
+    angle = wavelength * (kx[None, :] + 1j * ky[:, None])
+    lens = _lens(angle, exit_waves, parameters, wavelength)
+    offsets, weights = focal_nodes(
+        parameters.focal_spread_A, parameters.aperture_mrad, parameters.energy_keV
+    )
+    total = xp.zeros((my, mx), dtype=xp.real(waves).dtype, device=device(waves))
+    for offset, weight in zip(offsets.tolist(), weights.tolist(), strict=True):
+        focus = xp.exp(1j * (pi / wavelength * offset) * xp.abs(angle) ** 2)
+        transfer = xp.astype(lens * focus, waves.dtype)
+        wave = xp.fft.ifft(_resize(spectrum * transfer, my, hy, -2), axis=-2)
+        wave = xp.fft.ifft(_resize(wave, mx, hx, -1), axis=-1)
+        total = total + weight * xp.sum(xp.real(wave) ** 2 + xp.imag(wave) ** 2, axis=0)
+    total = total * ((my * mx / (ny * nx)) ** 2 / waves.shape[0])
+    return _integrate_pixels(total, (2 * hy, 2 * hx), cell, field)
+
+
+def _check(exit_waves: ExitWaves, parameters: ImageParameters, field: Field) -> None:
+    """Refuse waves of another energy or another field."""
+    cell = exit_waves.cell
+    if abs(exit_waves.energy_eV - parameters.energy_keV * 1e3) > 1e-3:
+        raise ValueError(
+            f"exit waves of {exit_waves.energy_eV / 1e3} keV cannot give an image at "
+            f"{parameters.energy_keV} keV; scatter the structure again"
+        )
+    needed = [o + n * cell.oversampling for o, n in zip(cell.origin, field.shape, strict=True)]
+    if (
+        abs(cell.sampling * cell.oversampling - field.sampling) > 1e-9 * field.sampling
+        or needed[0] > cell.shape[0]
+        or needed[1] > cell.shape[1]
+    ):
+        raise ValueError(f"{cell} does not hold {field}; make it with grid.cell_around")
+
+
+def _orders(edge: float, length: float, size: int) -> int:
+    """Highest order of diffraction up to the edge [1/Å] that the grid holds below Nyquist."""
+    return max(1, min(floor(edge * length), (size - 1) // 2))
+
+
+def _frequencies(size: int, length: float, xp: Any, like: Any) -> Any:
+    """Spatial frequencies [1/Å] in the order of an FFT."""
+    orders = np.fft.fftfreq(size, 1 / size) / length
+    return xp.asarray(orders, dtype=xp.float64, device=device(like))
+
+
+def _resize(spectrum: Any, size: int, order: int, axis: int) -> Any:
+    """Keep the orders up to `order` along an axis and lay them out for an FFT of `size`."""
+    xp = array_namespace(spectrum)
+    spectrum = xp.moveaxis(spectrum, axis, 0)
+    gap = xp.zeros(
+        (size - 2 * order - 1, *spectrum.shape[1:]),
+        dtype=spectrum.dtype,
+        device=device(spectrum),
+    )
+    parts = [spectrum[: order + 1, ...], gap, spectrum[-order:, ...]]
+    return xp.moveaxis(xp.concat(parts, axis=0), 0, axis)
+
+
+def _lens(angle: Any, exit_waves: ExitWaves, parameters: ImageParameters, wavelength: float) -> Any:
+    """Transfer function at the mean focus: aberrations, angular spread, aperture."""
+    xp = array_namespace(angle)
+    aberrations = aberrations_of(parameters, exit_waves.z_exit)
+    phase = (2 * pi / wavelength) * wave_aberration(angle, aberrations)
+    # Tilted illumination reaches the exit plane displaced, which the way back undoes, so
+    # the envelope depends on the defocus of z = 0.
+    slope = xp.abs(ray_displacement(angle, aberrations_of(parameters)))
+    spread = parameters.angular_spread_mrad * 1e-3
+    envelope = xp.exp(-((pi / wavelength * spread * slope) ** 2))
+    # An edge one step of the grid wide: a hard one would jump with the size of the cell.
+    step = wavelength / min(exit_waves.cell.extent)
+    opening = 0.5 + (parameters.aperture_mrad * 1e-3 - xp.abs(angle)) / step
+    return xp.exp(-1j * phase) * (envelope * xp.clip(opening, 0.0, 1.0))
+
+
+def _integrate_pixels(intensity: Any, orders: tuple[int, int], cell: Cell, field: Field) -> Any:
+    """Average an intensity, sampled on any grid of the cell, over the area of each pixel."""
+    xp = array_namespace(intensity)
+    (ny, nx), (my, mx) = cell.shape, intensity.shape
+    by, bx = (min(order, (n - 1) // 2) for order, n in zip(orders, cell.shape, strict=True))
+    spectrum = _resize(xp.fft.rfftn(intensity), ny, by, 0)[:, : bx + 1]
+    ky = _frequencies(ny, cell.extent[0], xp, intensity)
+    kx = _frequencies(nx, cell.extent[1], xp, intensity)[: bx + 1]
+    area = _sinc(ky * field.sampling)[:, None] * _sinc(kx * field.sampling)[None, :]
+    spectrum = spectrum * xp.astype(area * (ny * nx / (my * mx)), intensity.dtype)
+    fine = xp.fft.irfftn(spectrum, s=(ny, nx), axes=(0, 1))
+    (y0, x0), step = cell.origin, cell.oversampling
+    y1, x1 = y0 + step * field.shape[0], x0 + step * field.shape[1]
+    # A square averaged over a pixel is not negative; its rounding error may be.
+    return xp.clip(fine[y0:y1:step, x0:x1:step], 0.0, None)
+
+
+def _sinc(x: Any) -> Any:
+    """Evaluate sin(πx) / (πx)."""
+    xp = array_namespace(x)
+    nonzero = xp.where(x == 0, xp.ones_like(x), x)
+    return xp.where(x == 0, xp.ones_like(x), xp.sin(pi * nonzero) / (pi * nonzero))

@@ -1,0 +1,323 @@
+"""What a build will need, predicted from its config: nothing is simulated or written."""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil, e, log2, pi
+from typing import Any
+
+import numpy as np
+
+from ceria_data.config import BuildConfig, Sections
+from ceria_data.crystal import n_planes, plane_spacing, view_axes
+from ceria_data.distributions import Distribution
+from ceria_data.grid import Cell, Field, cell_around
+from ceria_data.schema import ARRAYS, TABLES
+from ceria_data.sections import Split, StructureSection
+from ceria_data.store import Layout
+
+SHARD_BYTES = 64_000_000
+"""A shard is not meant to be larger than this, uncompressed."""
+BLOCK_STRUCTURES = 32
+"""Nor does a block hold more structures: they are what one interruption loses."""
+FEWEST_BLOCKS, MOST_BLOCKS = 16, 5000
+"""Enough for several workers, and few enough for a folder of the Hub."""
+OTHER_FILES = 1 + len(ARRAYS) + len(TABLES) + 12
+"""Metadata of Zarr, tables, card, config, manifest and previews."""
+
+FOCAL_NODES = 11
+"""Images of one focal sum, about: 7 to 15 for the benchmark's focal spreads."""
+OVERHEAD = 2.0
+"""All work over that of the Fourier transforms alone."""
+BASE_MEMORY = 500_000_000
+"""A worker with its libraries, before any work."""
+COMPRESSED = {"intensity": 0.80, "occupancy": 0.03, "volume": 0.02}
+"""Share of the bytes that zstd leaves; `counts` follows from the entropy of the noise."""
+ROW_BYTES = {"columns": 45, "atoms": 25, "samples": 250, "structures": 300}
+COLUMNS_PER_A2 = 0.15
+"""Columns per area of the cell on [110], where 0.29 per Å² stand in the crystal."""
+
+HUB_FILES, HUB_FOLDER_ENTRIES = 100_000, 10_000
+HUB_FILE_BYTES, HUB_BYTES = 20_000_000_000, 300_000_000_000
+"""Recommendations of huggingface.co/docs/hub/repositories-recommendations."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Predicted size and cost of a dataset.
+
+    Attributes
+    ----------
+    name, version : str
+    layout : Layout
+        Shapes of the arrays and structures per shard.
+    splits : dict of str to int
+        Structures by split.
+    plane_spacing_A : float
+        Distance of the planes of `volume`, at the median lattice parameter.
+    cell : Cell
+        Periodic cell of the multislice calculation.
+    files : int
+    bytes_arrays : int
+        Arrays, uncompressed.
+    bytes_on_disk : int
+        Everything, compressed; an estimate.
+    largest_file : int
+        Bytes of the largest shard, uncompressed: more than the file will have.
+    transforms : float
+        Fourier transforms of the cell; an estimate.
+    memory_per_worker : int
+        Bytes; an estimate.
+    warnings : tuple of str
+        Limits of the Hub that the dataset would pass.
+    """
+
+    name: str
+    version: str
+    layout: Layout
+    splits: dict[str, int]
+    plane_spacing_A: float
+    cell: Cell
+    files: int
+    bytes_arrays: int
+    bytes_on_disk: int
+    largest_file: int
+    transforms: float
+    memory_per_worker: int
+    warnings: tuple[str, ...]
+
+    @property
+    def samples(self) -> int:
+        """Images."""
+        return self.layout.structures * self.layout.images_per_structure
+
+
+def plan(config: BuildConfig, block: int | None = None) -> Plan:
+    """Predict a build.
+
+    Parameters
+    ----------
+    config : BuildConfig
+    block : int, optional
+        Structures per shard and task; by default as many as make handy shards. It
+        depends on the config only, so that every machine writes the same files.
+
+    Returns
+    -------
+    Plan
+
+    Examples
+    --------
+    >>> from ceria_data.config import load_config
+    >>> planned = plan(load_config("ceria-columns-v1"))
+    >>> planned.layout.structures, planned.samples, planned.layout.block
+    (4000, 16000, 32)
+    """
+    cell = cell_around(
+        Field(config.field.shape, config.field.sampling_A),
+        config.scattering.sampling_A,
+        config.scattering.padding_A,
+    )
+    layout = _layout(config, block)
+    per_array = {spec.name: _bytes(layout, spec.name) for spec in ARRAYS}
+    share = layout.block / layout.structures
+    largest = ceil(max(per_array.values()) * min(share, 1.0))
+    files = len(ARRAYS) * layout.blocks + OTHER_FILES
+    on_disk = _bytes_on_disk(config, layout, cell, per_array)
+    structure = config.structure
+    return Plan(
+        name=config.name,
+        version=config.version,
+        layout=layout,
+        splits={split.name: split.structures for split in config.splits},
+        plane_spacing_A=plane_spacing(
+            structure.zone_axis, float(structure.lattice_parameter_A.at(0.5))
+        ),
+        cell=cell,
+        files=files,
+        bytes_arrays=sum(per_array.values()),
+        bytes_on_disk=on_disk,
+        largest_file=largest,
+        transforms=sum(_transforms(config, split) for split in config.splits),
+        memory_per_worker=_memory(config, layout, cell, sum(per_array.values())),
+        warnings=tuple(_hub_warnings(files, layout.blocks, largest, on_disk)),
+    )
+
+
+def plan_facts(
+    planned: Plan, workers: int | None = None, seconds_per_transform: float | None = None
+) -> dict[str, Any]:
+    """Describe a plan for people, with the time that this machine would take.
+
+    Parameters
+    ----------
+    planned : Plan
+    workers : int, optional
+        By default one per CPU of this machine.
+    seconds_per_transform : float, optional
+        Time of one Fourier transform of the cell; by default measured in 0.3 s.
+
+    Returns
+    -------
+    dict
+        Numbers with their unit in the name.
+    """
+    workers = workers or os.cpu_count() or 1
+    each = seconds_per_transform or time_transform(planned.cell.shape)
+    layout = planned.layout
+    return {
+        "dataset": f"{planned.name} {planned.version}",
+        "structures": layout.structures,
+        "images": planned.samples,
+        "splits": planned.splits,
+        "image_pixels": list(layout.field_shape),
+        "cell_points": list(planned.cell.shape),
+        "volume_planes": layout.planes,
+        "structures_per_shard": layout.block,
+        "tasks": layout.blocks,
+        "files": planned.files,
+        "uncompressed_GB": round(planned.bytes_arrays / 1e9, 3),
+        "on_disk_GB_estimate": round(planned.bytes_on_disk / 1e9, 3),
+        "memory_per_worker_GB_estimate": round(planned.memory_per_worker / 1e9, 2),
+        "workers": workers,
+        "hours_estimate": round(planned.transforms * each * OVERHEAD / workers / 3600, 3),
+        "warnings": list(planned.warnings),
+    }
+
+
+def time_transform(shape: tuple[int, int], seconds: float = 0.3) -> float:
+    """Measure a complex64 Fourier transform in two dimensions on this machine.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Points (y, x).
+    seconds : float
+        How long to measure.
+
+    Returns
+    -------
+    float
+        Seconds for one transform, the mean over the measurement.
+    """
+    wave = np.ones(shape, np.complex64)
+    np.fft.fft2(wave)
+    start, repeats = time.perf_counter(), 0
+    while (spent := time.perf_counter() - start) < seconds or not repeats:
+        np.fft.fft2(wave)
+        repeats += 1
+    return spent / repeats
+
+
+def _layout(config: BuildConfig, block: int | None) -> Layout:
+    structures = sum(split.structures for split in config.splits)
+    sections = [config.sections(split).structure for split in config.splits]
+    planes = n_planes(
+        config.structure.zone_axis,
+        max(int(section.thickness_atoms.support[-1]) for section in sections),
+        adatoms=any(_may_have_adatoms(section) for section in sections),
+    )
+    one = Layout(structures, config.images_per_structure, config.field.shape, planes, 1)
+    largest = max(_bytes(one, spec.name) for spec in ARRAYS) / structures
+    handy = min(int(SHARD_BYTES / largest), BLOCK_STRUCTURES, structures // FEWEST_BLOCKS)
+    chosen = block or max(handy, ceil(structures / MOST_BLOCKS), 1)
+    return Layout(structures, config.images_per_structure, config.field.shape, planes, chosen)
+
+
+def _may_have_adatoms(section: StructureSection) -> bool:
+    return any(
+        int(distribution.support[-1]) > 0
+        for distribution in (section.n_cerium_adatoms, section.n_oxygen_adatoms)
+    )
+
+
+def _bytes(layout: Layout, name: str) -> int:
+    spec = next(spec for spec in ARRAYS if spec.name == name)
+    size = np.dtype(spec.dtype).itemsize
+    for n in layout.shape(spec):
+        size *= n
+    return size
+
+
+def _bytes_on_disk(
+    config: BuildConfig, layout: Layout, cell: Cell, per_array: dict[str, int]
+) -> int:
+    arrays = sum(share * per_array[name] for name, share in COMPRESSED.items())
+    arrays += (
+        sum(
+            split.structures / layout.structures * _noise_bits(config, config.sections(split)) / 16
+            for split in config.splits
+        )
+        * per_array["counts"]
+    )
+    columns = COLUMNS_PER_A2 * cell.extent[0] * cell.extent[1]
+    tables = 0.0
+    for split in config.splits:
+        thickness = _mean(config.sections(split).structure.thickness_atoms)
+        atoms = columns * thickness * ROW_BYTES["atoms"]
+        rows = columns * ROW_BYTES["columns"] + ROW_BYTES["structures"]
+        images = config.images_per_structure * ROW_BYTES["samples"]
+        tables += split.structures * (atoms + rows + images)
+    return ceil(arrays + tables) + 2_000_000
+
+
+def _noise_bits(config: BuildConfig, sections: Sections) -> float:
+    """Entropy of a recorded pixel of vacuum: that of a normal distribution."""
+    camera = sections.camera
+    integrating = camera.kind.support == ("integrating",)
+    gain = _mean(camera.gain) if integrating else 1.0
+    read = _mean(camera.readout_noise) if integrating else 0.0
+    doses = [float(sections.dose_e_per_A2.at(u)) for u in _QUANTILES]
+    variances = [gain**2 * d * config.field.sampling_A**2 + read**2 + 1 / 12 for d in doses]
+    return sum(max(0.5 * log2(2 * pi * e * v), 0.5) for v in variances) / len(variances)
+
+
+def _transforms(config: BuildConfig, split: Split) -> float:
+    """Fourier transforms of the cell: 1 for the potential and 4 for the wave per slice."""
+    structure = config.sections(split).structure
+    slices = (
+        _mean(structure.thickness_atoms) * _repeat(config) / config.scattering.slice_thickness_A
+    )
+    images = config.images_per_structure * FOCAL_NODES
+    return split.structures * split.phonons * (5 * slices + images)
+
+
+def _memory(config: BuildConfig, layout: Layout, cell: Cell, arrays: int) -> int:
+    """Libraries, potential and waves of one structure, and a block of arrays while written."""
+    points = cell.shape[0] * cell.shape[1]
+    wide = 2 if config.scattering.precision == "float64" else 1
+    thickest = max(
+        int(config.sections(split).structure.thickness_atoms.support[-1]) for split in config.splits
+    )
+    slices = ceil(thickest * _repeat(config) / config.scattering.slice_thickness_A) + 4
+    phonons = max(split.phonons for split in config.splits)
+    potential = 4 * wide * points * slices * 2
+    waves = 8 * wide * points * (phonons + 4)
+    block = arrays * layout.block // layout.structures
+    return BASE_MEMORY + potential + waves + 2 * block
+
+
+def _repeat(config: BuildConfig) -> float:
+    """Distance of neighbours in a Ce column [Å]."""
+    axes = view_axes(config.structure.zone_axis)
+    lattice_parameter = float(config.structure.lattice_parameter_A.at(0.5))
+    return float(axes.cerium_repeat * lattice_parameter / 4 / axes.lengths[2])
+
+
+_QUANTILES = [(i + 0.5) / 64 for i in range(64)]
+
+
+def _mean(distribution: Distribution) -> float:
+    return sum(float(distribution.at(u)) for u in _QUANTILES) / len(_QUANTILES)
+
+
+def _hub_warnings(files: int, entries: int, largest: int, total: int) -> Iterator[str]:
+    if files > HUB_FILES:
+        yield f"{files} files; the Hub advises at most {HUB_FILES} in a repository"
+    if entries > HUB_FOLDER_ENTRIES:
+        yield f"{entries} shards in a folder; the Hub takes at most {HUB_FOLDER_ENTRIES}"
+    if largest > HUB_FILE_BYTES:
+        yield f"shards of up to {largest / 1e9:.1f} GB; the Hub advises at most 20 GB a file"
+    if total > HUB_BYTES:
+        yield f"{total / 1e9:.0f} GB in all; ask the Hub before pushing more than 300 GB"

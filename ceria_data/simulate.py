@@ -1,0 +1,271 @@
+"""The spine: from a config and the row of a structure to its labels and images."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ceria_data.config import BuildConfig
+from ceria_data.detector import record
+from ceria_data.digest import content_leaf, labels_leaf
+from ceria_data.draw import (
+    StructureEntry,
+    camera_of,
+    draw_image,
+    draw_structure,
+    sample_number,
+)
+from ceria_data.errors import StructureError
+from ceria_data.grid import Cell, Field, cell_around
+from ceria_data.labels import atom_table, column_table, support_table
+from ceria_data.optics import form_image
+from ceria_data.parameters import ImageParameters
+from ceria_data.particle import build_structure
+from ceria_data.phonons import Configurations, displace
+from ceria_data.scattering import ScatteringSettings, exit_waves
+from ceria_data.schema import ATOMS, COLUMNS, SAMPLES, STRUCTURES, SUPPORT
+from ceria_data.store import frame
+from ceria_data.structure import Structure
+from ceria_data.targets import class_map, volume
+
+
+@dataclass(frozen=True)
+class LabelledStructure:
+    """A structure, its thermal configurations and all that is known about it.
+
+    Attributes
+    ----------
+    structure : Structure
+    configurations : Configurations
+    images : tuple of ImageParameters
+        Drawn parameters of its images.
+    samples, structures, columns, atoms, support : DataFrame
+        Its rows of the tables.
+    occupancy : array of uint8, shape (species, y, x)
+    volume : array of uint8, shape (plane, y, x)
+    """
+
+    structure: Structure
+    configurations: Configurations
+    images: tuple[ImageParameters, ...]
+    samples: pd.DataFrame
+    structures: pd.DataFrame
+    columns: pd.DataFrame
+    atoms: pd.DataFrame
+    support: pd.DataFrame
+    occupancy: NDArray[np.uint8]
+    volume: NDArray[np.uint8]
+
+    @property
+    def digest(self) -> str:
+        """Digest of the labels."""
+        tables = (
+            (self.samples, SAMPLES),
+            (self.structures, STRUCTURES),
+            (self.columns, COLUMNS),
+            (self.atoms, ATOMS),
+            (self.support, SUPPORT),
+        )
+        return labels_leaf(tables, self.occupancy, self.volume)
+
+
+@dataclass(frozen=True)
+class SimulatedStructure:
+    """A labelled structure and its images.
+
+    Attributes
+    ----------
+    labels : LabelledStructure
+    intensity : array of float16, shape (image, y, x)
+    counts : array of uint16, shape (image, y, x)
+    seconds : dict of str to float
+        Time spent by stage.
+    """
+
+    labels: LabelledStructure
+    intensity: NDArray[np.float16]
+    counts: NDArray[np.uint16]
+    seconds: dict[str, float]
+
+    @property
+    def digest(self) -> str:
+        """Digest of labels and pixels."""
+        return content_leaf(self.labels.digest, self.counts, self.intensity)
+
+
+def field_of(config: BuildConfig) -> Field:
+    """Describe the field of a config."""
+    return Field(config.field.shape, config.field.sampling_A)
+
+
+def settings_of(config: BuildConfig) -> ScatteringSettings:
+    """Describe the multislice calculation of a config."""
+    return ScatteringSettings(**config.scattering.model_dump(exclude={"engine"}))
+
+
+def cell_of(config: BuildConfig) -> Cell:
+    """Lay the cell of the multislice calculation around the field of a config."""
+    return cell_around(field_of(config), config.scattering.sampling_A, config.scattering.padding_A)
+
+
+def simulate_structure(
+    config: BuildConfig, entry: StructureEntry, planes: int, device: str = "cpu"
+) -> SimulatedStructure:
+    """Simulate one structure: its atoms, labels, exit waves and all its images.
+
+    Parameters
+    ----------
+    config : BuildConfig
+    entry : StructureEntry
+        Row, split and number of the structure.
+    planes : int
+        Lattice planes of the dataset's volume.
+    device : str
+        ``cpu`` or ``gpu``.
+
+    Returns
+    -------
+    SimulatedStructure
+
+    Raises
+    ------
+    StructureError
+        If an image holds a number that is not finite.
+    """
+    seconds: dict[str, float] = {}
+    field = field_of(config)
+    with _timed(seconds, "structure and labels"):
+        labels = label_structure(config, entry, planes)
+    with _timed(seconds, "scattering"):
+        waves = exit_waves(
+            labels.configurations.positions,
+            labels.structure.species,
+            labels.configurations.support,
+            cell_of(config),
+            settings_of(config),
+            device,
+        )
+    intensities, records = [], []
+    for image in labels.images:
+        with _timed(seconds, "optics"):
+            intensity = np.asarray(form_image(waves, image, field)).astype(np.float16)
+        if not np.isfinite(intensity).all():
+            raise StructureError(
+                f"structure {entry.row} (number {entry.number}): the image of sample number "
+                f"{image.number} is not finite; its optics are {image}"
+            )
+        with _timed(seconds, "camera"):
+            records.append(record_sample(intensity, image, field))
+        intensities.append(intensity)
+    return SimulatedStructure(labels, np.stack(intensities), np.stack(records), seconds)
+
+
+def record_sample(
+    intensity: NDArray[np.float16], image: ImageParameters, field: Field
+) -> NDArray[np.uint16]:
+    """Record a stored intensity with the camera of its sample.
+
+    The counts follow from what is stored, so that a reader can draw them again.
+    """
+    return record(
+        intensity.astype(np.float64),
+        dose=image.dose_e_per_A2,
+        sampling=field.sampling,
+        camera=camera_of(image),
+        seed=image.camera_seed,
+    )
+
+
+def label_structure(config: BuildConfig, entry: StructureEntry, planes: int) -> LabelledStructure:
+    """Build one structure and everything that is known about it, without any scattering.
+
+    Parameters
+    ----------
+    config : BuildConfig
+    entry : StructureEntry
+    planes : int
+        Lattice planes of the dataset's volume.
+
+    Returns
+    -------
+    LabelledStructure
+    """
+    field, cell = field_of(config), cell_of(config)
+    parameters = draw_structure(config, entry)
+    structure = build_structure(parameters, field, cell, config.seed)
+    configurations = displace(structure, config.seed)
+    columns = column_table(structure, configurations, field, entry.row)
+    atoms = atom_table(structure, entry.row)
+    images = tuple(
+        draw_image(config, entry, position) for position in range(config.images_per_structure)
+    )
+    return LabelledStructure(
+        structure=structure,
+        configurations=configurations,
+        images=images,
+        samples=_sample_rows(config, entry, images),
+        structures=_structure_row(entry, structure, columns),
+        columns=columns,
+        atoms=atoms,
+        support=support_table(structure, entry.row),
+        occupancy=class_map(columns, field, config.max_count),
+        volume=volume(atoms, columns, planes, field),
+    )
+
+
+def _sample_rows(
+    config: BuildConfig, entry: StructureEntry, images: tuple[ImageParameters, ...]
+) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = [
+        asdict(image)
+        | {
+            "sample": entry.row * config.images_per_structure + position,
+            "structure": entry.row,
+            "particle": entry.row,
+            "split": entry.split,
+            "frame": 0,
+            "time_s": 0.0,
+            "sampling_A": config.field.sampling_A,
+            "drift_x_A": 0.0,
+            "drift_y_A": 0.0,
+        }
+        for position, image in enumerate(images)
+    ]
+    assert all(
+        row["number"] == sample_number(entry.number, position) for position, row in enumerate(rows)
+    )
+    return frame(rows, SAMPLES)
+
+
+def _structure_row(
+    entry: StructureEntry, structure: Structure, columns: pd.DataFrame
+) -> pd.DataFrame:
+    z = structure.positions[:, 2]
+    facts: dict[str, Any] = {
+        "structure": entry.row,
+        "particle": entry.row,
+        "split": entry.split,
+        "facets": structure.facets,
+        "zone_axis": "[" + " ".join(str(i) for i in structure.parameters.zone_axis) + "]",
+        "thickness_A": float(np.round(np.ptp(z), 4)),
+    }
+    for index, species in enumerate(("Ce", "O")):
+        own = columns[columns["species"] == species]
+        facts |= {
+            f"n_{species}": int((structure.species == index).sum()),
+            f"n_{species}_vacancies": int(own["n_vacancies"].sum()),
+            f"max_occupancy_{species}": int(own["occupancy"].max() if len(own) else 0),
+        }
+    return frame([asdict(structure.parameters) | facts], STRUCTURES)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start

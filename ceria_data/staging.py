@@ -1,0 +1,204 @@
+"""The unfinished build beside the place of the dataset: made, locked, continued, published."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ceria_data.digest import canonical_json
+from ceria_data.errors import DiskSpaceError, OutputError
+from ceria_data.store import MANIFEST, fsync, write_text
+
+_BUILD = "build.json"
+_PARTIAL = "*.partial"
+
+
+@dataclass(frozen=True)
+class Staging:
+    """The folder of an unfinished build, and the place its dataset goes to."""
+
+    out: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where everything is written until the dataset is complete."""
+        return self.out.parent / f".{self.out.name}.staging"
+
+    @property
+    def dataset(self) -> Path:
+        """The dataset as it grows."""
+        return self.folder / "dataset"
+
+    @property
+    def replaced(self) -> Path:
+        """Where an overwritten dataset waits until the new one is in place."""
+        return self.out.parent / f".{self.out.name}.replaced"
+
+
+def check_place(staging: Staging, *, resume: bool, overwrite: bool) -> bool:
+    """Decide whether a build may use its place, before anything is written.
+
+    Parameters
+    ----------
+    staging : Staging
+    resume, overwrite : bool
+
+    Returns
+    -------
+    bool
+        True if a complete dataset is there and `resume` finds nothing to do.
+
+    Raises
+    ------
+    OutputError
+        If something is there and neither flag allows to go on.
+    """
+    out = staging.out
+    if resume and overwrite:
+        raise OutputError("--resume and --overwrite exclude each other; give one of them")
+    if not out.parent.is_dir():
+        raise OutputError(f"{out.parent} is not a folder; make it first")
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise OutputError(f"{out} exists and is not a folder; choose another --out")
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / MANIFEST).is_file():
+            raise OutputError(f"{out} holds files that are no dataset; choose another --out")
+        if not (resume or overwrite):
+            raise OutputError(
+                f"{out} holds a dataset already; --overwrite replaces it, another --out keeps it"
+            )
+        return resume
+    if staging.folder.exists() and not (resume or overwrite):
+        raise OutputError(
+            f"an unfinished build of {out} exists in {staging.folder}; "
+            "--resume continues it, --overwrite starts again"
+        )
+    return False
+
+
+@contextmanager
+def locked(staging: Staging) -> Iterator[None]:
+    """Hold the build's place; the lock ends with the process, however it ends.
+
+    Raises
+    ------
+    OutputError
+        If another build holds it.
+    """
+    lock = FileLock(staging.out.parent / f".{staging.out.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise OutputError(f"another build of {staging.out} is running; wait for it") from error
+    except OSError as error:
+        raise OutputError(f"{staging.out.parent} cannot be written: {error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+        with suppress(OSError):
+            Path(lock.lock_file).unlink()
+
+
+def open_staging(staging: Staging, fingerprint: dict[str, Any], *, overwrite: bool) -> bool:
+    """Start a staging folder, or continue one made with the same fingerprint.
+
+    Parameters
+    ----------
+    staging : Staging
+    fingerprint : dict
+        All that must be equal for blocks to fit together: recipe, layout, software.
+    overwrite : bool
+        Discard what is there.
+
+    Returns
+    -------
+    bool
+        True if the folder is new and its arrays have to be created.
+
+    Raises
+    ------
+    OutputError
+        If the folder belongs to another config, layout or software.
+    """
+    if overwrite:
+        shutil.rmtree(staging.folder, ignore_errors=True)
+    record = staging.folder / _BUILD
+    if not record.is_file():
+        shutil.rmtree(staging.folder, ignore_errors=True)
+        for name in ("dataset", "parts", "receipts"):
+            (staging.folder / name).mkdir(parents=True)
+        return True
+    found = json.loads(record.read_text(encoding="utf-8"))
+    differing = sorted(
+        key for key in fingerprint.keys() | found.keys() if fingerprint.get(key) != found.get(key)
+    )
+    if differing:
+        raise OutputError(
+            f"the unfinished build in {staging.folder} was started with another "
+            f"{', '.join(differing)} (found {_short(found, differing)}, "
+            f"now {_short(fingerprint, differing)}); repeat that one, or --overwrite"
+        )
+    sweep(staging)
+    return False
+
+
+def seal_staging(staging: Staging, fingerprint: dict[str, Any]) -> None:
+    """Record that the staging folder is ready for blocks."""
+    write_text(staging.folder / _BUILD, canonical_json(fingerprint).decode())
+
+
+def staged_block_size(staging: Staging) -> int | None:
+    """Structures per block of an unfinished build, if there is one."""
+    with suppress(OSError, ValueError, KeyError):
+        content = json.loads((staging.folder / _BUILD).read_text(encoding="utf-8"))
+        return int(content["layout"]["block"])
+    return None
+
+
+def sweep(staging: Staging) -> None:
+    """Remove what interrupted writes left behind."""
+    for path in staging.folder.rglob(_PARTIAL):
+        path.unlink(missing_ok=True)
+
+
+def check_disk(folder: Path, needed: int) -> None:
+    """Refuse to start what will not fit.
+
+    Raises
+    ------
+    DiskSpaceError
+        With the room needed and free.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise DiskSpaceError(disk_message(folder, needed, free))
+
+
+def disk_message(folder: Path, needed: int, free: int) -> str:
+    """Say how much room there is and how much is needed."""
+    return (
+        f"the disk of {folder} has {free / 1e9:.2f} GB free; the build needs about "
+        f"{needed / 1e9:.2f} GB more; free some room and continue with --resume"
+    )
+
+
+def publish(staging: Staging) -> None:
+    """Move the complete dataset to its place with one rename, then clear up."""
+    fsync(staging.dataset)
+    if staging.out.is_dir() and any(staging.out.iterdir()):
+        shutil.rmtree(staging.replaced, ignore_errors=True)
+        staging.out.rename(staging.replaced)
+    staging.dataset.rename(staging.out)
+    fsync(staging.out.parent)
+    shutil.rmtree(staging.folder, ignore_errors=True)
+    shutil.rmtree(staging.replaced, ignore_errors=True)
+
+
+def _short(content: dict[str, Any], keys: list[str]) -> str:
+    return ", ".join(str(content.get(key))[:40] for key in keys)

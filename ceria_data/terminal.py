@@ -1,0 +1,148 @@
+"""What a command prints: results, progress, warnings, errors."""
+
+import json as json_module
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells use it."""
+
+_state = {"debug": False}
+
+
+def set_debug(value: bool) -> bool:
+    """Remember that tracebacks are wanted."""
+    _state["debug"] = value or _state["debug"]
+    return value
+
+
+def run(app: typer.Typer, expected: type[Exception]) -> int:
+    """Run a command line and return its exit code.
+
+    Parameters
+    ----------
+    app : typer.Typer
+    expected : type
+        Errors with a message for the user and an ``exit_code``.
+
+    Returns
+    -------
+    int
+        0 done, 1 the data is not as it should be, 2 wrong usage or input, 130 interrupted.
+    """
+    _state["debug"] = False
+    try:
+        code = app(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        _print_error("interrupted; the same command with --resume continues a build")
+        return INTERRUPTED
+    except expected as error:
+        if _state["debug"]:
+            raise
+        _print_error(str(error))
+        return int(getattr(error, "exit_code", 2))
+    except (OSError, ValueError) as error:
+        if _state["debug"]:
+            raise
+        _print_error(f"{error} (--debug shows where)")
+        return 2
+    return code if isinstance(code, int) else 0
+
+
+def warn(text: str) -> None:
+    """Print a warning to standard error."""
+    Console(stderr=True).print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True)
+
+
+def show(facts: dict[str, Any], *, quiet: bool, json: bool) -> None:
+    """Print a result: JSON for programs, aligned lines for people."""
+    if json:
+        typer.echo(json_module.dumps(facts, ensure_ascii=False, indent=1))
+    elif not quiet:
+        width = max(len(str(key)) for key in facts)
+        for key, value in facts.items():
+            for i, line in enumerate(_lines(value)):
+                typer.echo(f"{key if i == 0 else '':<{width}}  {line}")
+
+
+@contextmanager
+def progress(unit: str, *, quiet: bool) -> Iterator[Callable[[int, int, int], None]]:
+    """Show a bar with rate and time left on standard error.
+
+    Parameters
+    ----------
+    unit : str
+        What is counted.
+    quiet : bool
+        Show nothing.
+
+    Yields
+    ------
+    callable
+        To be told done, total and how many of the done ones were there before.
+    """
+    console = Console(stderr=True, quiet=quiet)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(unit),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=False) as bar:
+        task = bar.add_task(unit, total=None)
+
+        def advance(done: int, total: int, reused: int) -> None:
+            if bar.tasks[task].total is None:
+                bar.update(task, total=total, completed=done)
+            bar.update(task, completed=done, reused=reused)
+
+        yield advance
+
+
+class _Rate(ProgressColumn):
+    """Work per second since the start, without what was there before."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        elapsed = task.elapsed or 0.0
+        new = task.completed - float(task.fields.get("reused", 0))
+        return Text(f"{new / elapsed:.1f} {self._unit}/s" if elapsed > 0 and new > 0 else "")
+
+
+def _lines(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [f"{key}: {item}" for key, item in value.items()] or ["-"]
+    if isinstance(value, (list, tuple)):
+        return [str(item) for item in value] or ["none"]
+    if isinstance(value, bool):
+        return ["yes" if value else "no"]
+    return [str(value)]
+
+
+def _print_error(text: str) -> None:
+    Console(stderr=True).print(f"[red]error:[/red] {escape(text)}", soft_wrap=True)
+    sys.stderr.flush()
