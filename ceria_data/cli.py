@@ -298,6 +298,7 @@ def _workers(
         with opened():
             pass
     elif cluster:
+        dask_workers.check_slurm()
         opened = partial(dask_workers.slurm_workers, count or 1)
     elif device == "gpu":
         opened = dask_workers.gpu_workers

@@ -1,8 +1,10 @@
 """Workers: the only module that imports Dask."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, TypeVar
 
 from ceria_data.errors import ClusterError, DeviceError, MissingExtraError
@@ -120,21 +122,39 @@ def existing_workers(address: str) -> Iterator[Client]:
         yield client
 
 
-@contextmanager
-def slurm_workers(count: int) -> Iterator[Client]:
-    """Submit workers to SLURM through dask-jobqueue, as its configuration file describes them.
+def check_slurm() -> None:
+    """See whether SLURM workers could be started, before anything is written.
 
     Raises
     ------
     MissingExtraError
         If dask-jobqueue is not installed.
     ClusterError
-        If SLURM is not there or dask-jobqueue is not configured.
+        If there is no SLURM here.
     """
     try:
-        from dask_jobqueue.slurm import SLURMCluster
+        import_module("dask_jobqueue")
     except ImportError as error:
         raise MissingExtraError("--cluster slurm", "cluster", "dask_jobqueue") from error
+    if shutil.which("sbatch") is None:
+        raise ClusterError(
+            "sbatch is not on the path; run this on a login node of a SLURM cluster, "
+            "or leave --cluster out"
+        )
+
+
+@contextmanager
+def slurm_workers(count: int) -> Iterator[Client]:
+    """Submit workers to SLURM through dask-jobqueue, as its configuration file describes them.
+
+    Raises
+    ------
+    ClusterError
+        If SLURM is not there or dask-jobqueue is not configured.
+    """
+    check_slurm()
+    from dask_jobqueue.slurm import SLURMCluster
+
     try:
         cluster = SLURMCluster(
             scheduler_options={"dashboard_address": f"{LOOPBACK}:0"},

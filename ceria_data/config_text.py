@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from ceria_data.errors import ConfigError
 
-LARGEST = 200_000
+LARGEST = 100_000
 """Characters of YAML that are read; a real config has a few thousand."""
 _EXPECTED = {
     "bool_type": "true or false",

@@ -64,7 +64,7 @@ def draw_defects(
     Returns
     -------
     Defects
-        A vacancy is a site of the crystal. A Ce adatom has at least three Ce and two O
+        A vacancy is a site of the crystal. A Ce adatom has at least three Ce and an O
         of the crystal beside it, an O adatom at least one Ce. No column gets more Ce
         than `thickness_atoms`, nor more O than the same depth holds. Where fewer sites
         than adatoms are on offer, all of them are taken.
@@ -88,7 +88,7 @@ def draw_defects(
     bound = count(present, bonds)
     free = in_field & ~filled
     hosts = {
-        CERIUM: free & (lattice.species == CERIUM) & (near_cerium >= 3) & (bound >= 2),
+        CERIUM: free & (lattice.species == CERIUM) & (near_cerium >= 3) & (bound >= 1),
         OXYGEN: free & (lattice.species == OXYGEN) & (bound >= 1),
     }
     axes = lattice.axes

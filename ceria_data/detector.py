@@ -122,7 +122,8 @@ def count(electrons: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArr
     normal = ndtri(np.maximum(uniform, _HALF_STEP))
     # Cornish-Fisher expansion with the skewness of a Poisson distribution.
     guess = electrons + np.sqrt(electrons) * normal + (normal**2 - 1) / 6
-    n: NDArray[np.float64] = np.maximum(np.floor(guess + 0.5), 0.0).ravel()
+    guess = np.where(electrons > 0, np.maximum(np.floor(guess + 0.5), 0.0), 0.0)
+    n: NDArray[np.float64] = guess.ravel()
     mean, target = electrons.ravel(), uniform.ravel()
     # Transcendental functions act on whole arrays only: on a selection, the position of a
     # pixel among others could decide between vector and scalar code, and its last digit.

@@ -1,5 +1,6 @@
 """From complete blocks to a complete dataset: tables, config, pictures, card, manifest."""
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from ceria_data.card import dataset_card
 from ceria_data.config import BuildConfig, recipe_digest, resolved_yaml, warnings_of
 from ceria_data.croissant import write_croissant
 from ceria_data.dataset import Dataset
-from ceria_data.digest import root_digest
+from ceria_data.digest import canonical_json, root_digest
 from ceria_data.plan import Plan
 from ceria_data.preview import draw_previews
 from ceria_data.provenance import software
@@ -89,6 +90,8 @@ def finish_dataset(
         ],
         "warnings": warnings_of(config),
     }
+    # As it will be read back, so that card and pictures can be made again from the file.
+    manifest = json.loads(canonical_json(manifest))
     dataset = Dataset(folder, manifest, tables["samples"])
     draw_previews(dataset)
     write_croissant(dataset)

@@ -14,9 +14,9 @@ from ceria_data.grid import Cell, Field
 from ceria_data.parameters import ImageParameters
 from ceria_data.scattering import ExitWaves
 
-FOCAL_RANGE = 2.6
+FOCAL_RANGE = 3.0
 """The focal sum ends at this many standard deviations."""
-FOCAL_MARGIN = 2.6
+FOCAL_MARGIN = 3.0
 """Aliases of the focal sum begin at this many standard deviations of its spectrum."""
 
 
@@ -54,7 +54,7 @@ def focal_nodes(
     --------
     >>> offsets, weights = focal_nodes(20.0, aperture_mrad=40.0, energy_keV=300.0)
     >>> len(offsets), round(float(weights @ offsets**2), 0)
-    (6, 196.0)
+    (7, 197.0)
     """
     if focal_spread_A == 0:
         return np.zeros(1), np.ones(1)

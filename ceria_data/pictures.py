@@ -22,8 +22,9 @@ from ceria_data.schema import SPECIES
 
 PANEL_PIXELS = 200
 """Larger images are binned until both sides are at most this long, for the sheet only."""
+_GOLDEN_RATIO = (5**0.5 - 1) / 2
 _BAR_LENGTHS_NM = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
-_MARKERS = {"Ce": ("o", 46), "O": ("s", 14)}
+_MARKERS = {"Ce": ("o", 70), "O": ("s", 22)}
 # Splits keep their colour in every histogram: Okabe and Ito's palette and two greys.
 _SPLIT_COLOURS = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7",
@@ -34,8 +35,8 @@ _SPLIT_COLOURS = (
 def choose_samples(dataset: Dataset, number: int) -> list[Sample]:
     """Choose samples that show as many splits and kinds as possible, always the same ones.
 
-    Splits take turns; within a split the kinds take turns, and within a kind the doses
-    move from the middle outwards, so that a short list is not all noise.
+    Splits take turns; within a split the kinds take turns, and within a kind the samples
+    are taken in steps of the golden ratio, which spreads them over structures and doses.
 
     Parameters
     ----------
@@ -50,9 +51,8 @@ def choose_samples(dataset: Dataset, number: int) -> list[Sample]:
     """
     samples = dataset.samples.reset_index(drop=True)
     rows = samples.merge(dataset.structures[["structure", "kind"]], on="structure", how="left")
-    middle = np.log(rows["dose_e_per_A2"].clip(lower=1e-9))
-    rows["off"] = (middle - middle.median()).abs()
-    rows["turn"] = rows.sort_values(["off", "sample"]).groupby(["split", "kind"]).cumcount()
+    rows["mixed"] = (rows["sample"] * _GOLDEN_RATIO) % 1
+    rows["turn"] = rows.sort_values("mixed").groupby(["split", "kind"]).cumcount()
     rows["order"] = rows.sort_values(["turn", "kind"]).groupby("split").cumcount()
     position = {name: i for i, name in enumerate(splits_of(dataset))}
     rows["place"] = rows["split"].map(position)
@@ -138,7 +138,6 @@ def labels_png(dataset: Dataset, samples: Sequence[Sample]) -> bytes:
         parameters = sample.parameters
         row[0].imshow(sample.intensity.astype(np.float64), cmap="gray", extent=_extent(field))
         _mark_columns(row[0], _inside(sample), colours, norm)
-        _scale_bar(row[0], field)
         row[0].set_title(
             f"sample {parameters['sample']}: intensity and columns, "
             f"defocus {parameters['defocus_A']:.0f} Å",
@@ -273,24 +272,22 @@ def _mark_columns(
         axis.scatter(
             own["x_A"],
             own["y_A"],
-            c=own["occupancy"],
-            cmap=colours,
-            norm=norm,
             marker=marker,
             s=size,
-            linewidths=0.4,
-            edgecolors="white",
+            linewidths=1.4,
+            facecolors="none",
+            edgecolors=colours(norm(own["occupancy"].to_numpy())),
         )
     emptied = columns[columns["occupancy"] == 0]
     axis.scatter(emptied["x_A"], emptied["y_A"], c="red", marker="x", s=20, linewidths=1.0)
 
 
 def _legend() -> list[Line2D]:
-    style: dict[str, Any] = {"linestyle": "none", "markeredgecolor": "black"}
+    style: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "none"}
     return [
-        Line2D([], [], marker="o", color="lightgrey", label="Ce column", **style),
-        Line2D([], [], marker="s", color="lightgrey", markersize=4, label="O column", **style),
-        Line2D([], [], marker="x", linestyle="none", color="red", label="emptied column"),
+        Line2D([], [], marker="o", color="black", label="Ce column", **style),
+        Line2D([], [], marker="s", color="black", markersize=5, label="O column", **style),
+        Line2D([], [], marker="x", color="red", label="emptied column", **style),
     ]
 
 

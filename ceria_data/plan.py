@@ -8,6 +8,7 @@ from math import ceil, e, log2, pi
 from typing import Any
 
 import numpy as np
+from scipy import fft
 
 from ceria_data.config import BuildConfig, Sections
 from ceria_data.crystal import n_planes, plane_spacing, view_axes
@@ -26,16 +27,20 @@ FEWEST_BLOCKS, MOST_BLOCKS = 16, 5000
 OTHER_FILES = 1 + len(ARRAYS) + len(TABLES) + 12
 """Metadata of Zarr, tables, card, config, manifest and previews."""
 
-FOCAL_NODES = 11
-"""Images of one focal sum, about: 7 to 15 for the benchmark's focal spreads."""
-OVERHEAD = 2.0
-"""All work over that of the Fourier transforms alone."""
-BASE_MEMORY = 500_000_000
-"""A worker with its libraries, before any work."""
-COMPRESSED = {"intensity": 0.80, "occupancy": 0.03, "volume": 0.02}
-"""Share of the bytes that zstd leaves; `counts` follows from the entropy of the noise."""
+SLICE_COST, IMAGE_COST = 13.0, 15.0
+"""Time of a slice, and of an image, of one phonon configuration, with all that belongs to it,
+over that of one Fourier transform of the cell: medians over `demo` and `ceria-columns-mini`,
+between 4 and 19. A slice has 5 transforms, an image one per focus on a smaller grid."""
+BASE_MEMORY = 400_000_000
+"""Memory of a worker with its libraries, before any work."""
+WAVE_COPIES = 4
+"""Copies of the waves of all phonon configurations that are alive at once."""
+COMPRESSED = {"intensity": 0.6, "occupancy": 0.05, "volume": 0.02}
+"""Share of the bytes that zstd leaves, measured on `demo` and `ceria-columns-mini`."""
+COUNTS_OVER_ENTROPY = 1.5
+"""Bytes that zstd leaves of the counts over the entropy of their noise."""
 ROW_BYTES = {"columns": 45, "atoms": 25, "samples": 250, "structures": 300}
-COLUMNS_PER_A2 = 0.15
+COLUMNS_PER_A2 = 0.16
 """Columns per area of the cell on [110], where 0.29 per Å² stand in the crystal."""
 
 HUB_FILES, HUB_FOLDER_ENTRIES = 100_000, 10_000
@@ -66,7 +71,7 @@ class Plan:
     largest_file : int
         Bytes of the largest shard, uncompressed: more than the file will have.
     transforms : float
-        Fourier transforms of the cell; an estimate.
+        Cost, in the time of one Fourier transform of the cell; an estimate.
     memory_per_worker : int
         Bytes; an estimate.
     warnings : tuple of str
@@ -181,7 +186,7 @@ def plan_facts(
         "on_disk_GB_estimate": round(planned.bytes_on_disk / 1e9, 3),
         "memory_per_worker_GB_estimate": round(planned.memory_per_worker / 1e9, 2),
         "workers": workers,
-        "hours_estimate": round(planned.transforms * each * OVERHEAD / workers / 3600, 3),
+        "hours_estimate": round(planned.transforms * each / workers / 3600, 3),
         "warnings": list(planned.warnings),
     }
 
@@ -202,10 +207,10 @@ def time_transform(shape: tuple[int, int], seconds: float = 0.3) -> float:
         Seconds for one transform, the mean over the measurement.
     """
     wave = np.ones(shape, np.complex64)
-    np.fft.fft2(wave)
+    fft.fft2(wave, workers=1)
     start, repeats = time.perf_counter(), 0
     while (spent := time.perf_counter() - start) < seconds or not repeats:
-        np.fft.fft2(wave)
+        fft.fft2(wave, workers=1)
         repeats += 1
     return spent / repeats
 
@@ -246,7 +251,11 @@ def _bytes_on_disk(
     arrays = sum(share * per_array[name] for name, share in COMPRESSED.items())
     arrays += (
         sum(
-            split.structures / layout.structures * _noise_bits(config, config.sections(split)) / 16
+            COUNTS_OVER_ENTROPY
+            * split.structures
+            / layout.structures
+            * _noise_bits(config, config.sections(split))
+            / 16
             for split in config.splits
         )
         * per_array["counts"]
@@ -274,13 +283,13 @@ def _noise_bits(config: BuildConfig, sections: Sections) -> float:
 
 
 def _transforms(config: BuildConfig, split: Split) -> float:
-    """Fourier transforms of the cell: 1 for the potential and 4 for the wave per slice."""
+    """Cost of a split, in the time of one Fourier transform of the cell."""
     structure = config.sections(split).structure
     slices = (
         _mean(structure.thickness_atoms) * _repeat(config) / config.scattering.slice_thickness_A
     )
-    images = config.images_per_structure * FOCAL_NODES
-    return split.structures * split.phonons * (5 * slices + images)
+    images = config.images_per_structure
+    return split.structures * split.phonons * (SLICE_COST * slices + IMAGE_COST * images)
 
 
 def _memory(config: BuildConfig, layout: Layout, cell: Cell, arrays: int) -> int:
@@ -293,7 +302,7 @@ def _memory(config: BuildConfig, layout: Layout, cell: Cell, arrays: int) -> int
     slices = ceil(thickest * _repeat(config) / config.scattering.slice_thickness_A) + 4
     phonons = max(split.phonons for split in config.splits)
     potential = 4 * wide * points * slices * 2
-    waves = 8 * wide * points * (phonons + 4)
+    waves = 8 * wide * points * phonons * WAVE_COPIES
     block = arrays * layout.block // layout.structures
     return BASE_MEMORY + potential + waves + 2 * block
 

@@ -15,6 +15,9 @@ from ceria_data.potential import form_factors, project
 
 SYMBOLS = ("Ce", "O", "C")
 """Scatterers, in the order of their numbers: `schema.SPECIES`, then the carbon of a support."""
+BAND_LIMIT = 0.66666
+"""Kirkland's 2/3 of the Nyquist frequency, and a little less: many grids have points exactly
+on 2/3, where rounding would decide."""
 LARGEST_OVERHANG = 1.0
 """How far [Å] thermal motion may carry an atom over the edge of the cell, where it wraps."""
 
@@ -89,7 +92,7 @@ def abtem_settings(settings: ScatteringSettings, device: str = "cpu") -> dict[st
     dict
         For ``abtem.config.set`` and for the record of a dataset. FFTW plans without
         timing (``FFTW_ESTIMATE``): timed plans differ from run to run, and so do the
-        last digits of what they compute. The band limit of 2/3 has a hard edge: a
+        last digits of what they compute. The band limit has a hard edge: a
         tapered one would act again in every slice, so that empty ones would change the
         wave.
 
@@ -104,7 +107,7 @@ def abtem_settings(settings: ScatteringSettings, device: str = "cpu") -> dict[st
         "fft": settings.fft,
         "fftw.threads": 1,
         "fftw.planning_effort": "FFTW_ESTIMATE",
-        "antialias.cutoff": 2 / 3,
+        "antialias.cutoff": BAND_LIMIT,
         "antialias.taper": 0.0,
     }
 
@@ -157,7 +160,9 @@ def exit_waves(
     References
     ----------
     .. [1] Cowley and Moodie, Acta Cryst. 10, 609 (1957).
-    .. [2] Madsen and Susi, Open Research Europe 1, 24 (2021) (abTEM).
+    .. [2] Kirkland, Advanced Computing in Electron Microscopy, 2nd ed. (2010), ch. 6.8
+       (band limit).
+    .. [3] Madsen and Susi, Open Research Europe 1, 24 (2021) (abTEM).
 
     Examples
     --------

@@ -273,6 +273,9 @@ def _slab_stepped(
     return Outline(inside, inf, _named("{110}", parameters))
 
 
+SMALLEST = 5.0
+"""Half the size of the smallest particle across the beam [Å]; a smaller one has few Ce that
+are bound to anything."""
 _N_STEPS = 128
 _TIE = 1e-6
 """Sites nearer to a plane than this [Å] are on it, and inside."""
@@ -285,11 +288,15 @@ def _edge_axes(parameters: StructureParameters) -> tuple[Floats, Floats]:
     return np.array(normal) / sqrt(2), along / np.linalg.norm(along)
 
 
+def _half_size(parameters: StructureParameters, thickness: float) -> float:
+    return max(parameters.aspect * thickness / 2, SMALLEST)
+
+
 def _octahedron(
     parameters: StructureParameters, thickness: float, _rng: np.random.Generator
 ) -> Outline:
     """{111} faces; truncation 1 cuts the six corners to the cuboctahedron."""
-    half = parameters.aspect * thickness / 2
+    half = _half_size(parameters, thickness)
     cut = sqrt(3) * half * (1 - parameters.truncation / 2)
     planes = [(f, half) for f in family((1, 1, 1))] + [(f, cut) for f in family((1, 0, 0))]
     return _polyhedron(planes, sqrt(3) * half, "{111} {100}", parameters)
@@ -297,7 +304,7 @@ def _octahedron(
 
 def _cube(parameters: StructureParameters, thickness: float, _rng: np.random.Generator) -> Outline:
     """{100} faces; truncation 1 cuts corners to the cuboctahedron and bevels the edges."""
-    half = parameters.aspect * thickness / 2
+    half = _half_size(parameters, thickness)
     corner = sqrt(3) * half * (1 - parameters.truncation / 3)
     bevel = sqrt(2) * half * (1 - parameters.truncation / 4)
     planes = [(f, half) for f in family((1, 0, 0))]
@@ -312,7 +319,7 @@ def _rod(parameters: StructureParameters, thickness: float, _rng: np.random.Gene
     axis = min(
         family((1, 1, 0)), key=lambda n: (abs(int(np.dot(n, axes.z))), -int(np.dot(n, axes.x)))
     )
-    half = parameters.aspect * thickness / 2
+    half = _half_size(parameters, thickness)
     end = parameters.elongation * half
     cut = sqrt(3) * half * (1 - parameters.truncation / 2)
     planes = [(f, half if np.dot(f, axis) == 0 else end) for f in family((1, 1, 1))]
@@ -324,7 +331,7 @@ def _irregular(
     parameters: StructureParameters, thickness: float, rng: np.random.Generator
 ) -> Outline:
     """Cut a ball by planes of random direction and distance: rough, of no one family."""
-    half = parameters.aspect * thickness / 2
+    half = _half_size(parameters, thickness)
     normals = rng.standard_normal((16, 3))
     normals /= np.sqrt((normals**2).sum(axis=1, keepdims=True))
     distances = half * rng.uniform(0.75, 1.15, size=len(normals))

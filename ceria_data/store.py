@@ -246,7 +246,12 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest and the checksum that covers it."""
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     write_text(folder / MANIFEST, text)
-    write_text(folder / MANIFEST_SHA256, f"{file_sha256(folder / MANIFEST)}  {MANIFEST}\n")
+    write_text(folder / MANIFEST_SHA256, _seal_of(folder / MANIFEST).decode())
+
+
+def _seal_of(manifest: Path) -> bytes:
+    """Make the line that `sha256sum --check` reads."""
+    return f"{file_sha256(manifest)}  {MANIFEST}\n".encode()
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -274,9 +279,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             "`ceria-data build`"
         )
     try:
-        expected = (folder / MANIFEST_SHA256).read_text(encoding="utf-8").split()[0]
+        expected = (folder / MANIFEST_SHA256).read_bytes()
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, IndexError) as error:
+    except (OSError, ValueError) as error:
         raise NotADatasetError(f"{path} cannot be read: {error}") from error
     if not isinstance(manifest, dict):
         raise NotADatasetError(f"{path} holds no manifest; rebuild the dataset")
@@ -286,7 +291,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder} has format version {found}; this version of ceria reads up to "
             f"{FORMAT_VERSION}; install a newer ceria"
         )
-    if file_sha256(path) != expected:
+    if _seal_of(path) != expected:
         raise NotADatasetError(
             f"{path} differs from {MANIFEST_SHA256}; it was changed or damaged after the build"
         )

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import click
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -23,6 +22,9 @@ from rich.text import Text
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells use it."""
+
+_UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+"""Typer carries its own copy of click in some versions and uses the installed one in others."""
 
 _state = {"debug": False}
 
@@ -50,10 +52,10 @@ def run(app: typer.Typer, expected: type[Exception]) -> int:
     _state["debug"] = False
     try:
         code = app(standalone_mode=False)
-    except click.ClickException as error:
+    except _UsageError as error:
         error.show()
         return 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         _print_error("interrupted; the same command with --resume continues a build")
         return INTERRUPTED
     except expected as error:

@@ -12,7 +12,7 @@ from ceria_data.dataset import open_dataset
 from ceria_data.errors import DatasetError, DiskSpaceError, OutputError, StructureError
 from ceria_data.store import read_manifest
 from ceria_data.verify import verify
-from tests.tiny import Here, build_tiny, tiny_config
+from tests.tiny import Here, build_tiny, reseal, tiny_config
 
 
 def digests(folder):
@@ -59,6 +59,7 @@ def test_a_changed_sample_is_told_apart(tiny):
     import zarr
 
     zarr.open_group(tiny / "data.zarr", mode="r+")["counts"][3, 0, 0] = 60000
+    reseal(tiny)
     assert regenerate(tiny, 3).differing_counts == 1
 
 

@@ -42,11 +42,11 @@ def test_build_prints_where_everything_is(ceria_data, config, tmp_path):
 
 
 BAD_CONFIGS = {
-    "an unknown key": ("seed: 11", "seed: 11\ndosee: 3", "dose_e_per_A2"),
+    "an unknown key": ("seed: 11", "seed: 11\ndose_e_per_A: 3", "dose_e_per_A2"),
     "a wrong scale": ("sampling_A: 0.25}", "sampling_A: 20}", "20 Å/pixel"),
     "an empty range": ("integers: [2, 3]", "integers: [3, 2]", "3"),
     "a negative dose": ("dose_e_per_A2: 200", "dose_e_per_A2: -5", "-5"),
-    "a structure that does not fit": ("seed: 11", "seed: 11\nallow_cropping: false", "fit"),
+    "a structure that does not fit": ("seed: 11", "seed: 11\nallow_cropping: false", "cropping"),
 }
 
 
@@ -143,7 +143,7 @@ def test_info_plan_preview_regenerate_and_compare_run(ceria_data, config, tiny, 
     assert "labels_digest" in ceria_data("info", tiny)[1]
     code, out, _ = ceria_data("plan", config, "--json")
     assert code == 0
-    assert json.loads(out)["samples"] == 12
+    assert json.loads(out)["images"] == 12
     assert ceria_data("preview", tiny, "--out", tmp_path / "sheet.png")[0] == 0
     assert ceria_data("preview", tiny, "--html", "--out", tmp_path / "page.html")[0] == 0
     assert (tmp_path / "sheet.png").read_bytes()[:4] == b"\x89PNG"

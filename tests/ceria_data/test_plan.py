@@ -50,11 +50,11 @@ def test_sizes_of_a_tiny_config_are_those_of_arithmetic():
 def test_time_and_transforms_of_a_tiny_config_are_those_of_arithmetic():
     planned = plan(tiny())
     slices = 4 * 5.4 / 2**0.5 / 0.5
-    images = 2 * planning.FOCAL_NODES
-    transforms = (3 * 2 + 2 * 5) * (5 * slices + images)
+    images = 2 * planning.IMAGE_COST
+    transforms = (3 * 2 + 2 * 5) * (planning.SLICE_COST * slices + images)
     assert planned.transforms == pytest.approx(transforms)
     facts = plan_facts(planned, workers=2, seconds_per_transform=100.0)
-    hours = transforms * 100 * planning.OVERHEAD / 2 / 3600
+    hours = transforms * 100 / 2 / 3600
     assert facts["hours_estimate"] == pytest.approx(hours, rel=1e-3)
     assert facts["workers"] == 2
 
@@ -71,7 +71,7 @@ def test_space_on_disk_grows_with_the_noise_of_the_counts():
     base = plan(tiny())
     strong = plan(tiny(dose_e_per_A2=1000))
     bits = [0.5 * log2(2 * pi * e * (dose * 0.04 + 1 / 12)) for dose in (100, 1000)]
-    grown = (bits[1] - bits[0]) / 16 * 10 * 32 * 48 * 2
+    grown = (bits[1] - bits[0]) / 16 * 10 * 32 * 48 * 2 * planning.COUNTS_OVER_ENTROPY
     assert strong.bytes_on_disk - base.bytes_on_disk == pytest.approx(grown, abs=1)
     camera = {"kind": "integrating", "gain": 20, "readout_noise": 0}
     amplified = plan(tiny(camera=camera))
@@ -89,7 +89,7 @@ def test_adatoms_and_overrides_need_planes():
 def test_memory_grows_by_the_waves_of_more_phonons():
     splits = [TINY["splits"][0], TINY["splits"][1] | {"phonons": 9}]
     more = plan(tiny(splits=splits)).memory_per_worker - plan(tiny()).memory_per_worker
-    assert more == 4 * 128 * 160 * 8
+    assert more == 4 * planning.WAVE_COPIES * 128 * 160 * 8
 
 
 def test_blocks_are_many_when_small_and_handy_when_large():

@@ -77,8 +77,8 @@ def test_steps_are_one_220_spacing_high_and_go_both_ways():
         assert abs(steps).max() < 1.01
         assert np.ptp(surface) < 4.01 * A / np.sqrt(8)
         ups, downs = ups + (steps > 0.5).sum(), downs + (steps < -0.5).sum()
-    assert ups > 4
-    assert downs > 4
+    assert ups > 2
+    assert downs > 2
 
 
 def test_octahedron_shows_two_111_pairs_at_their_angle():

@@ -12,7 +12,9 @@ CERIUM, OXYGEN = 0, 1
 def island(half_x, half_y, half_z):
     """CeO2 with [110] along the beam, cut to a box around the origin; positions, species."""
     corners = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
-    eighths = np.array([[x, y, z] for x in (0.25, 0.75) for y in (0.25, 0.75) for z in (0.25, 0.75)])
+    eighths = np.array(
+        [[x, y, z] for x in (0.25, 0.75) for y in (0.25, 0.75) for z in (0.25, 0.75)]
+    )
     n = int(np.ceil(max(half_x, half_y, half_z) * np.sqrt(3) / LATTICE)) + 1
     cells = np.stack(np.meshgrid(*[np.arange(-n, n)] * 3, indexing="ij"), -1).reshape(-1, 1, 3)
     sites = [(cells + basis).reshape(-1, 3) for basis in (corners, eighths)]
@@ -99,7 +101,7 @@ def multislice(potentials, distances, sampling, energy):
     """
     ky, kx = grid(potentials[0].shape, sampling)
     k2 = kx**2 + ky**2
-    band = np.sqrt(k2) < 1 / (3 * sampling)
+    band = np.sqrt(k2) < 0.66666 / (2 * sampling)
     wave = np.ones(potentials[0].shape, complex)
     for potential, distance in zip(potentials, distances, strict=True):
         transmission = np.fft.fft2(np.exp(1j * interaction(energy) * potential))
