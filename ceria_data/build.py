@@ -24,6 +24,7 @@ from ceria_data.config import BuildConfig, recipe_digest, resolved_yaml
 from ceria_data.draw import structure_entries
 from ceria_data.errors import DatasetError, DiskSpaceError, OutputError, StructureError
 from ceria_data.finish import finish_dataset
+from ceria_data.limits_build import build_limits
 from ceria_data.plan import Plan, plan
 from ceria_data.provenance import machine, software
 from ceria_data.schema import FORMAT_VERSION, SPECIES, TABLES
@@ -62,14 +63,17 @@ class Progress:
     Attributes
     ----------
     done, total : int
-        Images written and to be written.
+        Images written and to be written, or pairs of the limits.
     reused : int
         Images found complete when the build was continued.
+    unit : str
+        ``images`` or ``pairs``.
     """
 
     done: int
     total: int
     reused: int
+    unit: str = "images"
 
 
 def in_this_process(
@@ -163,6 +167,17 @@ def build(
                 machine(device),
                 device,
             )
+            if config.limits:
+                build_limits(
+                    staging.dataset,
+                    split=config.limits.split,
+                    n_columns=config.limits.columns,
+                    out=None,
+                    workers=workers,
+                    device=device,
+                    on_progress=lambda done, n: on_progress(Progress(done, n, 0, "pairs")),
+                )
+                manifest = read_manifest(staging.dataset)
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise

@@ -76,10 +76,10 @@ def build(
     for warning in warnings_of(loaded):
         terminal.warn(warning)
     opened = _workers(workers, scheduler, cluster, device)
-    with terminal.progress("images", quiet=quiet or json) as advance:
+    with terminal.progress(quiet=quiet or json) as advance:
 
         def show(state: Progress) -> None:
-            advance(state.done, state.total, state.reused)
+            advance(state.unit, state.done, state.total, state.reused)
 
         manifest = build_dataset(
             loaded,
@@ -138,8 +138,8 @@ def verify(
         from ceria_data.repair import repair as repair_dataset
         from ceria_data.verify import verify as verify_dataset
 
-    with terminal.progress("checks", quiet=quiet or json) as advance:
-        problems = verify_dataset(folder, lambda done, total: advance(done, total, 0))
+    with terminal.progress(quiet=quiet or json) as advance:
+        problems = verify_dataset(folder, lambda done, total: advance("checks", done, total, 0))
     repaired: list[str] = []
     if problems and repair:
         repaired = repair_dataset(folder)
@@ -230,7 +230,7 @@ def limits(
     with _generator("computing limits"):
         from ceria_data.limits_build import build_limits
 
-    with terminal.progress("pairs", quiet=quiet or json) as advance:
+    with terminal.progress(quiet=quiet or json) as advance:
         facts = build_limits(
             folder,
             split=split,
@@ -238,7 +238,7 @@ def limits(
             out=out,
             workers=_workers(workers, scheduler, None, device),
             device=device,
-            on_progress=lambda done, total: advance(done, total, 0),
+            on_progress=lambda done, total: advance("pairs", done, total, 0),
         )
     terminal.show(facts, quiet=quiet, json=json)
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 BRIGHTEST = 10.0
 """Intensity [vacuum = 1] that a thick Ce column in focus may reach; the camera must hold it."""
+ADLAYER = 2.4
+"""Surface oxygen and adatoms lie outside a shape by at most a Ce-O bond, 2.34 Å [Å]."""
 
 
 def check_splits(config: "BuildConfig") -> None:
@@ -127,6 +129,7 @@ def _check_fit(config: "BuildConfig", sections: "Sections", split: str) -> None:
     repeat = axes.cerium_repeat * _high(structure.lattice_parameter_A) / 4 / axes.lengths[2]
     across = _high(structure.thickness_atoms) * repeat * _high(structure.aspect)
     length = across * max(_longest(kind, _high(structure.elongation)) for kind in kinds)
+    length += 2 * ADLAYER
     shift = hypot(_reach(structure.shift_x_A), _reach(structure.shift_y_A))
     room = min(config.field.shape) * config.field.sampling_A
     if length + 2 * shift > room:

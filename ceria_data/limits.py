@@ -14,12 +14,12 @@ from ceria_data.draw import structure_entries
 from ceria_data.grid import Field, cell_around
 from ceria_data.observer import detectability
 from ceria_data.optics import form_image
-from ceria_data.parameters import camera_from_row
+from ceria_data.parameters import ImageParameters, camera_from_row
 from ceria_data.phonons import Configurations
 from ceria_data.randomness import sample_rng
 from ceria_data.scattering import ExitWaves, exit_waves
 from ceria_data.schema import LIMITS, SPECIES
-from ceria_data.simulate import LabelledStructure, field_of, label_structure, settings_of
+from ceria_data.simulate import LabelledStructure, field_of, label_structure, settings_of, to_host
 from ceria_data.store import frame
 from ceria_data.structure import Structure
 
@@ -124,12 +124,14 @@ def run_limits_task(task: LimitsTask) -> tuple[list[dict[str, Any]], list[NDArra
     config = config_from_yaml(task.config)
     labels = label_structure(config, structure_entries(config)[task.pairs[0].row], task.planes)
     rows, differences = [], []
+    complete: dict[tuple[int, int], NDArray[np.floating]] = {}
     for pair in task.pairs:
         patch = _patch_around(config, labels, pair)
         image = labels.images[pair.position]
-        full = form_image(patch.scatter(labels.configurations), image, patch.field)
-        lacking = form_image(patch.scatter(patch.lacking), image, patch.field)
-        difference = np.asarray(lacking) - np.asarray(full)
+        key = pair.site_id, pair.position  # the cases of a column share its complete image
+        if key not in complete:
+            complete[key] = patch.image(labels.configurations, image, task.device)
+        difference = patch.image(patch.lacking, image, task.device) - complete[key]
         difference[~patch.inside(field_of(config))] = 0.0
         rows.append(_row(pair, config, labels, patch))
         differences.append(difference.astype(np.float16))
@@ -147,8 +149,14 @@ class _Patch:
     atom: int
     lacking: Configurations
 
-    def scatter(self, configurations: Configurations) -> ExitWaves:
-        """Exit waves of the atoms in the cell; the missing atom is where it is NaN."""
+    def image(
+        self, configurations: Configurations, image: ImageParameters, device: str
+    ) -> NDArray[np.floating]:
+        """Form the image of the atoms in the cell; an atom at NaN is missing."""
+        waves = self._scatter(configurations, device)
+        return to_host(form_image(waves, image, self.field))
+
+    def _scatter(self, configurations: Configurations, device: str) -> ExitWaves:
         settings = replace(settings_of(self.config), padding_A=PATCH_MARGIN)
         cell = cell_around(self.field, settings.sampling_A, settings.padding_A)
         y0, x0 = (n * self.field.sampling for n in self.first_pixel)
@@ -172,7 +180,9 @@ class _Patch:
             & (mean[:, 1] < y_max)
         )
         species = self.labels.structure.species[near]
-        return exit_waves(positions[:, near], species, carbon[:, near_carbon], cell, settings)
+        return exit_waves(
+            positions[:, near], species, carbon[:, near_carbon], cell, settings, device
+        )
 
     def inside(self, field: Field) -> NDArray[np.bool_]:
         """Pixels of the patch that the stored image has."""

@@ -54,7 +54,7 @@ def focal_nodes(
     --------
     >>> offsets, weights = focal_nodes(20.0, aperture_mrad=40.0, energy_keV=300.0)
     >>> len(offsets), round(float(weights @ offsets**2), 0)
-    (7, 197.0)
+    (7, 198.0)
     """
     if focal_spread_A == 0:
         return np.zeros(1), np.ones(1)

@@ -153,7 +153,7 @@ def simulate_structure(
     intensities, records = [], []
     for image in labels.images:
         with _timed(seconds, "optics"):
-            intensity = np.asarray(form_image(waves, image, field)).astype(np.float16)
+            intensity = to_host(form_image(waves, image, field)).astype(np.float16)
         if not np.isfinite(intensity).all():
             raise StructureError(
                 f"structure {entry.row} (number {entry.number}): the image of sample number "
@@ -163,6 +163,12 @@ def simulate_structure(
             records.append(record_sample(intensity, image, field))
         intensities.append(intensity)
     return SimulatedStructure(labels, np.stack(intensities), np.stack(records), seconds)
+
+
+def to_host(array: Any) -> NDArray[Any]:
+    """Bring an array to the host: the one place where pixels leave a GPU."""
+    on_gpu = hasattr(array, "get")
+    return np.asarray(array.get() if on_gpu else array)
 
 
 def record_sample(

@@ -15,6 +15,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -88,36 +89,34 @@ def show(facts: dict[str, Any], *, quiet: bool, json: bool) -> None:
 
 
 @contextmanager
-def progress(unit: str, *, quiet: bool) -> Iterator[Callable[[int, int, int], None]]:
-    """Show a bar with rate and time left on standard error.
+def progress(*, quiet: bool) -> Iterator[Callable[[str, int, int, int], None]]:
+    """Show bars with rate and time left on standard error.
 
     Parameters
     ----------
-    unit : str
-        What is counted.
     quiet : bool
         Show nothing.
 
     Yields
     ------
     callable
-        To be told done, total and how many of the done ones were there before.
+        To be told the unit that is counted, how many are done, of how many, and how many
+        of them were there before. Each unit has its own bar.
     """
-    console = Console(stderr=True, quiet=quiet)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        _Rate(unit),
+        _Rate(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=False) as bar:
-        task = bar.add_task(unit, total=None)
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=Console(stderr=True, quiet=quiet)) as bar:
 
-        def advance(done: int, total: int, reused: int) -> None:
-            if bar.tasks[task].total is None:
-                bar.update(task, total=total, completed=done)
-            bar.update(task, completed=done, reused=reused)
+        def advance(unit: str, done: int, total: int, reused: int) -> None:
+            if unit not in tasks:
+                tasks[unit] = bar.add_task(unit, total=total, completed=done)
+            bar.update(tasks[unit], completed=done, reused=reused)
 
         yield advance
 
@@ -125,14 +124,11 @@ def progress(unit: str, *, quiet: bool) -> Iterator[Callable[[int, int, int], No
 class _Rate(ProgressColumn):
     """Work per second since the start, without what was there before."""
 
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
-
     def render(self, task: Task) -> Text:
         elapsed = task.elapsed or 0.0
         new = task.completed - float(task.fields.get("reused", 0))
-        return Text(f"{new / elapsed:.1f} {self._unit}/s" if elapsed > 0 and new > 0 else "")
+        rate = f"{new / elapsed:.1f} {task.description}/s" if elapsed > 0 and new > 0 else ""
+        return Text(rate)
 
 
 def _lines(value: Any) -> list[str]:

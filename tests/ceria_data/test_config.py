@@ -17,7 +17,10 @@ from ceria_data.config import (
     warnings_of,
 )
 from ceria_data.config_checks import wavelength
+from ceria_data.draw import draw_structure, structure_entries
 from ceria_data.errors import ConfigError
+from ceria_data.grid import Field, cell_around
+from ceria_data.particle import build_structure
 from ceria_data.quantities import Constant, Quantity, Words
 from ceria_data.sections import KINDS, Section
 
@@ -146,11 +149,42 @@ def test_without_cropping_slabs_and_large_particles_are_refused_by_name_and_size
         "shift_x_A": 0,
         "shift_y_A": {"uniform": [-1, 0]},
     }
-    # Two repeats of 3.826 Å between {111} faces; corners reach sqrt(3) times as far.
-    with pytest.raises(ConfigError, match=r"may be 13\.3 Å long and shifted by 1\.0 Å.* 6\.4 Å"):
+    # Two repeats of 3.826 Å between {111} faces; corners reach sqrt(3) times as far, adatoms
+    # 2.4 Å farther on both sides.
+    with pytest.raises(ConfigError, match=r"may be 18\.1 Å long and shifted by 1\.0 Å.* 6\.4 Å"):
         config_from_mapping(content)
-    content["field"]["shape"] = [80, 80]
+    content["field"]["shape"] = [101, 101]
     config_from_mapping(content)
+    content["field"]["shape"] = [100, 200]
+    with pytest.raises(ConfigError, match=r"at most 20\.0 Å"):
+        config_from_mapping(content)
+
+
+@pytest.mark.parametrize("kind", ["octahedron", "cube", "rod", "irregular"])
+def test_particles_of_a_config_without_cropping_lie_in_the_field(kind):
+    pixels = {"octahedron": 102, "cube": 102, "rod": 120, "irregular": 84}[kind]
+    content = changed("allow_cropping", False)
+    content["structure"] = {
+        "kind": kind,
+        "thickness_atoms": 2,
+        "aspect": 1.0,
+        "elongation": 1.2,
+        "truncation": {"uniform": [0, 0.2]},
+        "shift_x_A": {"uniform": [-1, 1]},
+        "shift_y_A": {"uniform": [-1, 1]},
+    }
+    content["splits"] = [{"name": "train", "structures": 25}]
+    content["field"]["shape"] = [pixels + 4, pixels + 4]
+    config = config_from_mapping(content)
+    content["field"]["shape"] = [pixels - 4, pixels - 4]
+    with pytest.raises(ConfigError, match="the largest particle"):
+        config_from_mapping(content)
+    field = Field(config.field.shape, config.field.sampling_A)
+    cell = cell_around(field, 0.1, 8.0)
+    for entry in structure_entries(config):
+        structure = build_structure(draw_structure(config, entry), field, cell, config.seed)
+        assert structure.columns.position.min() > -0.1
+        assert structure.columns.position.max() < (pixels + 3.5) * 0.2
 
 
 def test_an_override_changes_its_keys_and_keeps_the_others():

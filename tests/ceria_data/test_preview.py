@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from ceria_data.dataset import Dataset, open_dataset
-from ceria_data.pictures import _binned, _edges, choose_samples, contact_sheet_png
-from ceria_data.preview import contact_sheet, draw_previews, html_page
+from ceria_data.pictures import _binned, _edges, choose_samples, contact_sheet_png, histograms_png
+from ceria_data.preview import _clearest, contact_sheet, draw_previews, html_page
 from tests.ceria_data.make_tiny import make_tiny
 
 KILOBYTE = 1000
@@ -17,6 +17,12 @@ KILOBYTE = 1000
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     return open_dataset(make_tiny(tmp_path_factory.mktemp("preview") / "tiny", structures=6))
+
+
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("preview") / "eight"
+    return open_dataset(make_tiny(folder, structures=8, splits={"train": 8}))
 
 
 def grey(png):
@@ -57,7 +63,7 @@ def test_contact_sheet_of_noisy_large_images_stays_small(tiny):
     class Noisy(type(samples[0])):
         @property
         def counts(self):
-            return rng.poisson(10, (160, 160)).astype(np.uint16)
+            return rng.poisson(10, (200, 200)).astype(np.uint16)
 
     sheet = contact_sheet_png(tiny, [Noisy(tiny, sample.parameters) for sample in samples])
     assert len(sheet) < 400 * KILOBYTE
@@ -91,6 +97,15 @@ def test_samples_are_chosen_from_every_split_and_kind(tiny):
     assert len(choose_samples(tiny, 100)) == len(tiny)
     places = [s.parameters["split"] for s in choose_samples(tiny, 100)]
     assert places == sorted(places, key=["train", "validation", "test"].index)
+
+
+@pytest.mark.parametrize("rare", range(8))
+def test_a_rare_kind_is_among_the_first_chosen(eight, rare):
+    kinds = ["rod" if row == rare else "cube" for row in eight.structures["structure"]]
+    dataset = Dataset(eight.folder, eight.manifest, eight.samples)
+    dataset.__dict__["structures"] = eight.structures.assign(kind=kinds)
+    chosen = [sample.parameters["structure"] for sample in choose_samples(dataset, 2)]
+    assert rare in chosen
 
 
 def test_thumbnails_keep_pixels_order_and_parameters(tiny):
@@ -167,6 +182,7 @@ def test_a_missing_structure_leaves_a_gap_not_an_error(tmp_path):
     for name in ("structures", "columns", "atoms"):
         table: pd.DataFrame = getattr(dataset, name)
         rest.__dict__[name] = table[table["structure"] != 0].reset_index(drop=True)
-    assert len(draw_previews(rest)) == 6
+    assert histograms_png(rest) != histograms_png(dataset)
+    assert {sample.parameters["structure"] for sample in _clearest(rest)} <= {1, 2, 3}
     shown = {sample.parameters["structure"] for sample in choose_samples(rest, 12)}
     assert shown == {1, 2, 3}

@@ -1,0 +1,221 @@
+"""How far an image is from a finer calculation of itself: the table of `docs/physics.md`.
+
+Particles and optics are drawn from a shipped preset. Errors are the rms of the difference
+over the standard deviation of the finer image, across the field.
+
+    python benchmarks/convergence.py --quick     a few minutes
+    python benchmarks/convergence.py             half an hour
+"""
+
+import argparse
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ceria_data import optics
+from ceria_data.config import BuildConfig, load_config
+from ceria_data.draw import structure_entries
+from ceria_data.grid import cell_around
+from ceria_data.optics import form_image
+from ceria_data.parameters import ImageParameters
+from ceria_data.randomness import sample_rng
+from ceria_data.scattering import ExitWaves, ScatteringSettings, exit_waves
+from ceria_data.simulate import field_of, label_structure, settings_of
+
+PRESET = "ceria-columns-mini"
+PLANES = 64
+"""Room for the labels, which this benchmark does not use."""
+
+Image = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """One drawn structure with its phonon configurations and image parameters."""
+
+    config: BuildConfig
+    positions: NDArray[np.float64]
+    species: NDArray[np.uint8]
+    images: tuple[ImageParameters, ...]
+
+    @property
+    def settings(self) -> ScatteringSettings:
+        return settings_of(self.config)
+
+    def waves(self, settings: ScatteringSettings, positions: NDArray[np.float64]) -> ExitWaves:
+        cell = cell_around(field_of(self.config), settings.sampling_A, settings.padding_A)
+        carbon = np.empty((len(positions), 0, 3))
+        return exit_waves(positions, self.species, carbon, cell, settings)
+
+    def picture(self, waves: ExitWaves, parameters: ImageParameters) -> Image:
+        return np.asarray(form_image(waves, parameters, field_of(self.config)))
+
+
+def error(image: Image, reference: Image) -> float:
+    return float(np.sqrt(np.mean((image - reference) ** 2)) / np.std(reference))
+
+
+def of_scattering(specimen: Specimen, **finer: float) -> list[float]:
+    """Errors of the preset's exit waves against those of finer settings."""
+    one = specimen.positions[:1]
+    waves = specimen.waves(specimen.settings, one)
+    reference = specimen.waves(replace(specimen.settings, **finer), one)
+    return [
+        error(specimen.picture(waves, image), specimen.picture(reference, image))
+        for image in specimen.images
+    ]
+
+
+def of_focal_sum(specimen: Specimen) -> list[float]:
+    """Errors of the focal sum against one with 121 nodes out to 6 standard deviations."""
+
+    def dense(spread: float, *_: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        steps = np.linspace(-6.0, 6.0, 121)
+        weights = np.exp(-0.5 * steps**2)
+        return steps * spread / np.sqrt(2), weights / weights.sum()
+
+    waves = specimen.waves(specimen.settings, specimen.positions[:1])
+    images = [specimen.picture(waves, image) for image in specimen.images]
+    usual, optics.focal_nodes = optics.focal_nodes, dense
+    try:
+        references = [specimen.picture(waves, image) for image in specimen.images]
+    finally:
+        optics.focal_nodes = usual
+    return [error(image, ref) for image, ref in zip(images, references, strict=True)]
+
+
+def of_angular_spread(specimen: Specimen, spread: float) -> list[float]:
+    """Errors of the envelope against a sum over tilted illumination.
+
+    A wave tilted by β sees the atoms sheared by -β z, then is seen by the lens at α + β.
+    """
+    sigma = spread * 1e-3 / np.sqrt(2)
+    tilts = np.linspace(-2.7, 2.7, 7)
+    weights = np.exp(-0.5 * tilts**2) / np.exp(-0.5 * tilts**2).sum()
+    images = [replace(image, angular_spread_mrad=spread) for image in specimen.images]
+    totals = [np.zeros(field_of(specimen.config).shape) for _ in images]
+    for y, weight_y in zip(tilts * sigma, weights, strict=True):
+        for x, weight_x in zip(tilts * sigma, weights, strict=True):
+            sheared = specimen.positions[:1].copy()
+            sheared[..., :2] -= sheared[..., 2:] * np.array([x, y])
+            waves = specimen.waves(specimen.settings, sheared)
+            for total, image in zip(totals, images, strict=True):
+                total += weight_x * weight_y * _tilted(specimen, waves, image, complex(x, y))
+    waves = specimen.waves(specimen.settings, specimen.positions[:1])
+    return [
+        error(specimen.picture(waves, image), total)
+        for image, total in zip(images, totals, strict=True)
+    ]
+
+
+def _tilted(specimen: Specimen, waves: ExitWaves, image: ImageParameters, tilt: complex) -> Image:
+    """Image under one direction of illumination; the way back to z = 0 is not tilted."""
+    coherent = replace(image, focal_spread_A=0.0, angular_spread_mrad=0.0)
+    offsets, weights = optics.focal_nodes(
+        image.focal_spread_A, image.aperture_mrad, image.energy_keV
+    )
+    usual = optics._lens
+
+    def lens(
+        angle: NDArray[np.complex128], waves: ExitWaves, seen: ImageParameters, wavelength: float
+    ) -> NDArray[np.complex128]:
+        back = np.exp(1j * np.pi / wavelength * waves.z_exit * np.abs(angle) ** 2)
+        at_zero: NDArray[np.complex128] = usual(
+            angle + tilt, replace(waves, z_exit=0.0), seen, wavelength
+        )
+        return back * at_zero
+
+    optics._lens = lens
+    try:
+        return np.sum(
+            [
+                weight
+                * specimen.picture(
+                    waves, replace(coherent, defocus_A=image.defocus_A + float(offset))
+                )
+                for offset, weight in zip(offsets, weights, strict=True)
+            ],
+            axis=0,
+        )
+    finally:
+        optics._lens = usual
+
+
+def of_phonons(specimen: Specimen, image: ImageParameters) -> dict[int, float]:
+    """Errors of means over few configurations against the mean over the others."""
+    waves = specimen.waves(specimen.settings, specimen.positions)
+    each = np.stack(
+        [
+            specimen.picture(replace(waves, waves=waves.waves[i : i + 1]), image)
+            for i in range(len(specimen.positions))
+        ]
+    )
+    curve = {}
+    for count in (1, 2, 4, 8, 16):
+        errors = []
+        for first in range(0, len(each), count):
+            chosen = np.zeros(len(each), bool)
+            chosen[first : first + count] = True
+            # The reference has noise of its own, known from its number.
+            noisy = error(each[chosen].mean(axis=0), each[~chosen].mean(axis=0))
+            errors.append(noisy**2 / (1 + count / (len(each) - count)))
+        curve[count] = float(np.sqrt(np.mean(errors)))
+    return curve
+
+
+def specimens(structures: int, phonons: int) -> list[Specimen]:
+    """Draw structures of the preset with many phonon configurations."""
+    config = load_config(PRESET)
+    chosen = []
+    for entry in structure_entries(config)[:structures]:
+        labels = label_structure(config, entry, PLANES)
+        structure = labels.structure
+        draw = sample_rng(config.seed, entry.number, "phonons").standard_normal(
+            (phonons, *structure.positions.shape)
+        )
+        positions = structure.positions + structure.rms[:, None] * draw
+        chosen.append(Specimen(config, positions, structure.species, labels.images))
+    return chosen
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="3 structures instead of 12")
+    quick = parser.parse_args().quick
+    chosen = specimens(3 if quick else 12, 8 if quick else 32)
+    rows: list[tuple[str, Callable[[Specimen], list[float]]]] = [
+        ("slices 0.5 Å against 0.25 Å", lambda s: of_scattering(s, slice_thickness_A=0.25)),
+        ("slices 0.5 Å against 0.125 Å", lambda s: of_scattering(s, slice_thickness_A=0.125)),
+        ("sampling 0.1 Å against 0.05 Å", lambda s: of_scattering(s, sampling_A=0.05)),
+        ("padding 8 Å against 16 Å", lambda s: of_scattering(s, padding_A=16.0)),
+        ("float32 against float64", lambda s: of_scattering(s, precision="float64")),
+        ("focal sum against 121 nodes", of_focal_sum),
+    ]
+    print(f"{platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}")
+    print(f"{PRESET}: {len(chosen)} structures, {len(chosen[0].images)} images each\n")
+    print("| what | median | largest |\n|---|---|---|")
+    for name, measure in rows:
+        _print_row(name, [e for specimen in chosen for e in measure(specimen)])
+    for spread in (0.3,) if quick else (0.1, 0.3, 0.5):
+        few = chosen[:1] if quick else chosen[:3]
+        name = f"envelope of {spread} mrad against 49 tilts"
+        _print_row(name, [e for s in few for e in of_angular_spread(s, spread)])
+    curves = [of_phonons(s, s.images[0]) for s in chosen]
+    print("\n| phonon configurations | error | times sqrt |\n|---|---|---|")
+    for count in curves[0]:
+        if count < len(chosen[0].positions):
+            mean = float(np.mean([curve[count] for curve in curves]))
+            print(f"| {count} | {mean:.1%} | {mean * np.sqrt(count):.3f} |")
+
+
+def _print_row(name: str, errors: list[float]) -> None:
+    print(f"| {name} | {np.median(errors):.2%} | {max(errors):.2%} |")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+
+from ceria_data.dataset import open_dataset
+from ceria_data.errors import OutputError
+from ceria_data.limits import choose_pairs, in_order
+from ceria_data.limits_build import build_limits
+from ceria_data.observer import detectability
+from ceria_data.parameters import camera_from_row
+from ceria_data.schema import LIMITS
+from ceria_data.store import read_manifest
+from ceria_data.verify import verify
+from tests.tiny import Here, build_tiny, tiny_config
+
+# A finer grid than the tiny one, and room around the columns: patches reach 12 Å.
+FINE = (
+    ("shape: [24, 28]", "shape: [70, 80]"),
+    ("sampling_A: 0.125, slice_thickness_A: 2.0, padding_A: 3.0",
+     "sampling_A: 0.125, slice_thickness_A: 1.0, padding_A: 6.0"),
+    ("structures: 4", "structures: 1"),
+    ("structures: 2", "structures: 1"),
+    ("aperture_mrad: 15", "aperture_mrad: 25"),
+    ("aspect: 1.5", "kind: cube\n  aspect: 2.5\n  mistilt_deg: 0\n  relaxation_A: 0.1"),
+    ("integers: [2, 3]", "integers: [4, 4]"),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def fine(tmp_path_factory):
+    return build_tiny(tmp_path_factory.mktemp("fine") / "fine", tiny_config(*FINE))
+
+
+@pytest.fixture(scope="module")
+def limits(fine, tmp_path_factory):
+    out = tmp_path_factory.mktemp("limits") / "limits"
+    build_limits(fine, split="test", n_columns=10, out=out, workers=Here)
+    difference = zarr.open_group(out / "limits.zarr", mode="r")["difference"][:]
+    return pd.read_parquet(out / "limits.parquet"), difference
+
+
+def test_every_chosen_column_has_its_cases(limits):
+    table, difference = limits
+    assert list(table) == list(LIMITS.dtypes)
+    assert len(table) == len(difference)
+    assert table["pair"].tolist() == list(range(len(table)))
+    assert set(table["species"]) == {"Ce", "O"}
+    assert table.groupby("site_id").size().max() == 3
+
+
+def test_the_difference_is_that_of_the_full_field(fine, limits):
+    """Make one image of the whole field again without the atom and compare."""
+    from ceria_data.config import load_config
+    from ceria_data.draw import structure_entries
+    from ceria_data.optics import form_image
+    from ceria_data.scattering import exit_waves
+    from ceria_data.simulate import cell_of, field_of, label_structure, settings_of
+
+    table, differences = limits
+    config = load_config(fine / "config.yaml")
+    for row in table[table["case"] == "end"].to_dict("records"):
+        entry = structure_entries(config)[row["structure"]]
+        labels = label_structure(config, entry, 20)
+        own = np.flatnonzero(labels.structure.site_id == row["site_id"])
+        atom = own[np.argmax(labels.structure.positions[own, 2])]
+        image = labels.images[row["sample"] % 2]
+        pictures = []
+        for lost in ([], [atom]):
+            kept = np.delete(np.arange(len(labels.structure.species)), lost)
+            waves = exit_waves(
+                labels.configurations.positions[:, kept],
+                labels.structure.species[kept],
+                labels.configurations.support,
+                cell_of(config),
+                settings_of(config),
+            )
+            pictures.append(form_image(waves, image, field_of(config)))
+        expected = pictures[1] - pictures[0]
+        found = np.zeros_like(expected)
+        for (y, x), value in np.ndenumerate(differences[row["pair"]]):
+            at = y + row["first_y"], x + row["first_x"]
+            if 0 <= at[0] < found.shape[0] and 0 <= at[1] < found.shape[1]:
+                found[at] = value
+        error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+        assert error < 0.05, row
+
+
+def test_d2_follows_from_intensity_and_difference(fine, limits):
+    table, differences = limits
+    dataset = open_dataset(fine)
+    row = table.iloc[0]
+    sample = dataset[int(row["sample"])]
+    other = sample.intensity.astype(np.float64)
+    ny, nx = differences[0].shape
+    for y in range(max(0, row["first_y"]), min(other.shape[0], row["first_y"] + ny)):
+        for x in range(max(0, row["first_x"]), min(other.shape[1], row["first_x"] + nx)):
+            other[y, x] += differences[0, y - row["first_y"], x - row["first_x"]]
+    dose = sample.parameters["dose_e_per_A2"]
+    d2 = detectability(
+        sample.intensity, other, dose, dataset.field.sampling, camera_from_row(sample.parameters)
+    )
+    assert row["d2_per_e_per_A2"] == pytest.approx(d2 / dose)
+
+
+def test_cerium_is_easier_to_miss_than_oxygen_and_relaxation_helps(limits):
+    table, _ = limits
+    median = table.groupby(["species", "case"])["d2_per_e_per_A2"].median()
+    assert median["Ce", "end"] > 3 * median["O", "end"]
+    assert median["O", "inner_relaxed"] > median["O", "inner"]
+
+
+def test_limits_become_part_of_a_dataset_once(tiny):
+    before = read_manifest(tiny)
+    build_limits(tiny, split="test", n_columns=2, out=None, workers=Here)
+    assert verify(tiny) == []
+    assert read_manifest(tiny)["content_digest"] == before["content_digest"]
+    with pytest.raises(OutputError, match="has limits already"):
+        build_limits(tiny, split="test", n_columns=2, out=None, workers=Here)
+
+
+def test_limits_asked_for_by_the_config_come_with_the_build(tmp_path):
+    config = tiny_config(("seed: 11", "seed: 11\nlimits: {split: test, columns: 2}"))
+    out = build_tiny(tmp_path / "d", config)
+    assert "limits.parquet" in read_manifest(out)["files"]
+    assert verify(out) == []
+
+
+def test_the_choice_does_not_depend_on_the_order_of_results(fine):
+    from ceria_data.config import load_config
+
+    dataset, config = open_dataset(fine), load_config(fine / "config.yaml")
+    pairs = choose_pairs(dataset, config, "test", 4)
+    assert pairs == choose_pairs(dataset, config, "test", 4)
+
+    class Task:
+        def __init__(self, row):
+            self.pairs = [pairs[0].__class__(row, 0, 0, "end")]
+
+    results = [(Task(row), ([{"row": row}], [np.full((2, 2), row, np.float16)])) for row in (3, 1)]
+    rows, differences = in_order(results)
+    assert [row["row"] for row in rows] == [1, 3]
+    assert differences[:, 0, 0].tolist() == [1, 3]
