@@ -1,5 +1,6 @@
 """Workers: the only module that imports Dask."""
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -44,16 +45,23 @@ def local_workers(count: int) -> Iterator[Client]:
     Yields
     ------
     distributed.Client
+
+    Raises
+    ------
+    ClusterError
+        If the workers do not start.
     """
     with (
         _settings(),
-        LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            processes=True,
-            host=LOOPBACK,
-            dashboard_address=f"{LOOPBACK}:0",
-            memory_limit=0,  # structures are bounded by the plan; pausing would only stall
+        _started(
+            lambda: LocalCluster(
+                n_workers=count,
+                threads_per_worker=1,
+                processes=True,
+                host=LOOPBACK,
+                dashboard_address=f"{LOOPBACK}:0",
+                memory_limit=0,  # structures are bounded by the plan; pausing would only stall
+            )
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -89,7 +97,7 @@ def gpu_workers() -> Iterator[Client]:
     }
     with (
         _settings(),
-        SpecCluster(workers=workers, scheduler=scheduler) as cluster,
+        _started(lambda: SpecCluster(workers=workers, scheduler=scheduler)) as cluster,
         Client(cluster) as client,
     ):
         yield client
@@ -247,10 +255,32 @@ def run_tasks(
 @contextmanager
 def _settings() -> Iterator[None]:
     settings: dict[str, Any] = {
-        "distributed.nanny.pre-spawn-environ": _ONE_THREAD,
+        # Ctrl-C reaches the whole process group; the driver alone answers it.
+        "distributed.worker.preload": [
+            "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+        ],
+        "distributed.nanny.pre-spawn-environ": {
+            **_ONE_THREAD,
+            "DASK_LOGGING__DISTRIBUTED": "critical",
+        },
         "distributed.comm.timeouts.connect": "30s",
-        "distributed.admin.log-format": "%(levelname)s %(name)s %(message)s",
-        "logging": {"distributed": "error"},
     }
-    with dask.config.set(settings):
-        yield
+    log = logging.getLogger("distributed")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # what goes wrong is reported by the build, in one line
+    try:
+        with dask.config.set(settings):
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def _started(start: Callable[[], Any]) -> Any:
+    """Start a local cluster; say it plainly if that fails."""
+    try:
+        return start()
+    except (RuntimeError, OSError, TimeoutError) as error:
+        raise ClusterError(
+            f"the worker processes did not start ({error}); repeat the command with --resume, "
+            "with fewer --workers if memory is short"
+        ) from error

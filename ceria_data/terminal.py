@@ -53,6 +53,8 @@ def run(app: typer.Typer, expected: type[Exception]) -> int:
     _state["debug"] = False
     try:
         code = app(standalone_mode=False)
+        if code == INTERRUPTED:  # typer turns Ctrl-C into this code
+            raise KeyboardInterrupt
     except _UsageError as error:
         error.show()
         return 2

@@ -96,15 +96,16 @@ def test_emptied_columns_stay_with_no_atoms():
 
 
 def test_adatoms_stand_on_lattice_sites_outside_the_crystal():
-    whole, more = build(n_terraces=2), build(n_terraces=2, n_cerium_adatoms=4, n_oxygen_adatoms=5)
-    assert total(more, CERIUM, "n_adatoms") == 4
-    assert total(more, OXYGEN, "n_adatoms") == 5
-    assert len(more.species) == len(whole.species) + 9
+    whole = build(n_terraces=2)
+    more = build(n_terraces=2, n_cerium_adatoms=20, n_oxygen_adatoms=15)
+    assert total(more, CERIUM, "n_adatoms") == 20
+    assert total(more, OXYGEN, "n_adatoms") == 15
+    assert len(more.species) == len(whole.species) + 35
     offset = np.median(more.positions[:, 2]) - np.median(whole.positions[:, 2])
     candidates = whole.positions + np.array((0, 0, offset))
     distance, _ = cKDTree(candidates).query(more.positions)
     added = distance > 1.0
-    assert added.sum() == 9
+    assert added.sum() == 35
     for atom, species in zip(more.positions[added], more.species[added], strict=True):
         crystal = candidates[whole.species == CERIUM]
         near = np.linalg.norm(crystal - atom, axis=1)
@@ -112,6 +113,15 @@ def test_adatoms_stand_on_lattice_sites_outside_the_crystal():
             assert (abs(near - 5.411 / np.sqrt(2)) < 0.01).sum() >= 3
         else:
             assert (abs(near - 5.411 * np.sqrt(3) / 4) < 0.01).sum() >= 1
+
+
+def test_adatoms_are_put_where_the_image_shows_them():
+    slab = build(kind="slab_flat", thickness_remainder=0.7, n_cerium_adatoms=500, edge_A=5.0)
+    x, y = slab.columns.position[slab.columns.n_adatoms > 0].T
+    assert len(x) > 50
+    assert -0.5 <= (x / 0.25).min() <= (x / 0.25).max() <= 199.5
+    assert -0.5 <= (y / 0.25).min() <= (y / 0.25).max() <= 179.5
+    assert slab.columns.position.min() < -0.5 * 0.25
 
 
 def test_adatoms_join_columns_up_to_the_thickness_and_form_new_ones():

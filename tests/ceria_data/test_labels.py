@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -66,13 +68,19 @@ def test_position_is_the_mean_over_atoms_and_configurations():
         assert column.y_A == pytest.approx(y, abs=5.1e-5)
 
 
-def test_coordinates_are_multiples_of_the_step_without_negative_zero():
+def test_coordinates_are_multiples_of_the_step():
     structure, _, columns = label(**DEFECTS)
     for table in (columns, atom_table(structure, 0), support_table(structure, 0)):
         for name in [name for name in table if name.endswith("_A")]:
             values = table[name].dropna().to_numpy()
             np.testing.assert_array_equal(values, np.rint(values * 1e4) / 1e4)
-            assert not np.signbit(values[values == 0]).any()
+
+
+def test_no_coordinate_is_a_negative_zero():
+    structure, _, _ = label()
+    table = atom_table(replace(structure, positions=structure.positions * -1e-9), 0)
+    assert (table[["x_A", "y_A", "z_A"]] == 0).all(axis=None)
+    assert not np.signbit(table[["x_A", "y_A", "z_A"]].to_numpy()).any()
 
 
 def test_emptied_columns_keep_their_place_and_have_no_depth():
@@ -110,7 +118,7 @@ def test_tilt_smears_across_its_axis():
 
 
 def test_in_field_is_the_area_of_the_pixels():
-    _, _, columns = label("slab_flat", 3)
+    _, _, columns = label("slab_flat", 3, edge_A=100.0)  # fills the cell
     x, y = columns["x_A"] / 0.3, columns["y_A"] / 0.3
     inside = x.round().between(0, 95) & y.round().between(0, 71)
     np.testing.assert_array_equal(columns["in_field"], inside)

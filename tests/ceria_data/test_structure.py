@@ -55,9 +55,15 @@ def test_structure_is_repeated_from_its_seed_and_number(kind):
 
 
 @pytest.mark.parametrize("change", [{"seed": 2}, {"number": 7}])
-def test_another_seed_or_number_gives_other_defects(change):
-    first, other = build(**DIRTY), build(**DIRTY | change)
-    assert not np.array_equal(first.columns.n_vacancies, other.columns.n_vacancies)
+def test_another_seed_or_number_changes_every_random_choice(change):
+    def choices(**changes):
+        yield build("irregular", **changes).site_id
+        yield build(oxygen_vacancy_fraction=0.1, **changes).columns.n_vacancies
+        yield build(support_thickness_A=2.0, **changes).support
+        yield displace(build(**changes), changes.get("seed", 1)).positions
+
+    for one, other in zip(choices(), choices(**change), strict=True):
+        assert not np.array_equal(one, other)
 
 
 @pytest.mark.parametrize(("remainder", "counts"), [(0.0, {5}), (0.6, {4, 5})])

@@ -108,6 +108,12 @@ def test_volume_counts_what_the_class_map_says():
     np.testing.assert_array_equal((masks >> 1).sum(axis=0), painted[1])
 
 
+def test_atom_of_an_unknown_column_paints_nothing():
+    columns = table(("Ce", 3.0, 2.0, 1))
+    atoms = pd.DataFrame({"species": ["Ce"], "plane": [0], "site_id": [99]})
+    assert not volume(atoms, columns, 1, FIELD).any()
+
+
 def test_atoms_beyond_the_planes_are_refused():
     columns = table(("Ce", 3.0, 2.0, 1))
     atoms = pd.DataFrame({"species": ["Ce"], "plane": [4], "site_id": [5]})
