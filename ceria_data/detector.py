@@ -102,7 +102,7 @@ def count(electrons: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArr
     electrons : array of float64
         Expected numbers λ, not negative.
     uniform : array of float64
-        Random numbers in [0, 1), of the same shape.
+        Random numbers in [0, 1), of the same shape; 0 is taken as 2**-54.
 
     Returns
     -------
@@ -119,7 +119,8 @@ def count(electrons: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArr
     >>> count(np.asarray([0.0, 1.0, 100.0]), np.asarray([0.5, 0.5, 0.999]))
     array([  0.,   1., 132.])
     """
-    normal = ndtri(np.maximum(uniform, _HALF_STEP))
+    uniform = np.maximum(uniform, _HALF_STEP)
+    normal = ndtri(uniform)
     # Cornish-Fisher expansion with the skewness of a Poisson distribution.
     guess = electrons + np.sqrt(electrons) * normal + (normal**2 - 1) / 6
     guess = np.where(electrons > 0, np.maximum(np.floor(guess + 0.5), 0.0), 0.0)

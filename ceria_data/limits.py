@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from ceria_data.config import BuildConfig, config_from_yaml
 from ceria_data.dataset import Dataset
@@ -153,7 +154,8 @@ class _Patch:
         self, configurations: Configurations, image: ImageParameters, device: str
     ) -> NDArray[np.floating]:
         """Form the image of the atoms in the cell; an atom at NaN is missing."""
-        waves = self._scatter(configurations, device)
+        with threadpool_limits(limits=1):  # as in `simulate`
+            waves = self._scatter(configurations, device)
         return to_host(form_image(waves, image, self.field))
 
     def _scatter(self, configurations: Configurations, device: str) -> ExitWaves:

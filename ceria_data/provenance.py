@@ -15,7 +15,7 @@ _SIMD_LEVELS = ("X86_V4", "AVX512_SKX", "AVX512F", "X86_V3", "AVX2", "X86_V2", "
 def software() -> dict[str, str]:
     """List the versions of all packages that decide a dataset's content."""
     versions = {"ceria": __version__, "python": platform.python_version()}
-    for package in (*_PACKAGES, "mkl-fft", "cupy-cuda12x"):
+    for package in (*_PACKAGES, "pyfftw", "cupy-cuda12x"):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

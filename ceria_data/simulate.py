@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from ceria_data.config import BuildConfig
 from ceria_data.detector import record
@@ -141,7 +142,8 @@ def simulate_structure(
     field = field_of(config)
     with _timed(seconds, "structure and labels"):
         labels = label_structure(config, entry, planes)
-    with _timed(seconds, "scattering"):
+    # Sums of a matrix product depend on how many threads share it.
+    with _timed(seconds, "scattering"), threadpool_limits(limits=1):
         waves = exit_waves(
             labels.configurations.positions,
             labels.structure.species,

@@ -137,6 +137,8 @@ def _lines(value: Any) -> list[str]:
     if isinstance(value, dict):
         return [f"{key}: {item}" for key, item in value.items()] or ["-"]
     if isinstance(value, (list, tuple)):
+        if all(isinstance(item, (int, float)) for item in value):
+            value = [", ".join(str(item) for item in value)] if value else []
         return [str(item) for item in value] or ["none"]
     if isinstance(value, bool):
         return ["yes" if value else "no"]

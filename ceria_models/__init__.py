@@ -1,3 +1,5 @@
 """U-Nets that count the atoms of CeO2 columns, trained on the datasets of `ceria_data`."""
 
-__version__ = "0.1.0"
+from ceria_data import __version__
+
+__all__ = ["__version__"]
