@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import poisson
 
+from ceria_data import detector
 from ceria_data.detector import count, mtf, record, transfer
 from ceria_data.parameters import Camera
 
@@ -39,6 +40,12 @@ def test_count_of_the_extreme_random_numbers_is_finite():
         n = count(np.full(3, mean), extremes)
         assert n[0] == poisson.ppf(2.0**-54, mean)
         assert np.floor(mean) <= n[2] <= mean + 10 * np.sqrt(mean) + 40
+
+
+def test_search_ends_where_rounding_keeps_the_sum_below_its_target():
+    n, mean, target = np.array([0.0]), np.array([1.0]), np.array([1 - 2.0**-53])
+    detector._climb(n, mean, target, cumulative=np.array([0.9]), term=np.array([1e-3]))
+    assert 5 < n[0] < 30
 
 
 def test_counting_flat_field_has_equal_mean_and_variance():
