@@ -32,7 +32,7 @@ lint: install
 	$(BIN)/mypy
 
 test: lint
-	$(ONE_THREAD) $(BIN)/pytest -q
+	$(ONE_THREAD) $(BIN)/pytest -q -n 2
 
 slow: install
 	$(ONE_THREAD) $(BIN)/pytest -q -m slow

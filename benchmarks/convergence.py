@@ -186,8 +186,8 @@ def main() -> None:
         ("slices 0.5 Å, against 0.25 Å", *_settings("slice_thickness_A", 0.5, 0.25)),
         ("slices 0.5 Å, against 0.125 Å", *_settings("slice_thickness_A", 0.5, 0.125)),
         ("sampling 0.1 Å, against 0.05 Å", *_settings("sampling_A", 0.1, 0.05)),
-        ("sampling 0.1 Å, against 0.04 Å", *_settings("sampling_A", 0.1, 0.04)),
         ("sampling 0.067 Å, against 0.04 Å", *_settings("sampling_A", 0.067, 0.04)),
+        ("sampling 0.05 Å, against 0.04 Å", *_settings("sampling_A", 0.05, 0.04)),
         ("padding 8 Å, against 16 Å", *_settings("padding_A", 8.0, 16.0)),
         ("float32, against float64", *_settings("precision", "float32", "float64")),
     ]

@@ -79,7 +79,7 @@ def test_a_minimal_config_gets_every_default():
         ("dose_e_per_A2", "1e3", "write 1.0e+3"),
         ("dose_e_per_A2", {"uniform": [1, 2e9]}, "reaches 2e+09 e-/Å² in {uniform: [1, 2"),
         ("optics.C30_um", 1.2e6, "values in mm must be multiplied by 1000"),
-        ("optics.aperture_mrad", 90, "expected at most 65.6 mrad"),
+        ("optics.aperture_mrad", 110, "expected at most 97.9 mrad"),
         ("scattering.energy_keV", 300000, "values in eV must be divided by 1000"),
         ("scattering.fft", "cufft", "scattering.fft is 'cufft'; expected 'numpy' or 'fftw'"),
         ("structure.kind", "cubes", "expected slab_flat, slab_sawtooth"),

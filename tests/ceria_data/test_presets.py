@@ -49,7 +49,7 @@ def test_the_benchmark_covers_the_range_of_segdepth_inside_the_validated_ranges(
     assert config.field.sampling_A == 0.2
     assert config.scattering.energy_keV == 300
     assert config.scattering.slice_thickness_A == 0.5
-    assert config.scattering.sampling_A == 0.1
+    assert config.scattering.sampling_A == 0.067
     train = config.sections(config.split("train"))
     assert train.structure.kind.support == tuple(sorted(BENCHMARK))
     assert train.structure.thickness_atoms.support == (3, 10)
