@@ -3,7 +3,7 @@
 import hashlib
 import json
 import resource
-import traceback
+import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,11 @@ import pandas as pd
 from ceria_data.config import BuildConfig, config_from_yaml
 from ceria_data.digest import canonical_json, file_sha256, missing_leaf
 from ceria_data.draw import StructureEntry, structure_entries
+from ceria_data.errors import OutputError
+from ceria_data.provenance import machine, software
 from ceria_data.schema import TABLES
 from ceria_data.simulate import SimulatedStructure, simulate_structure
+from ceria_data.staging import build_key
 from ceria_data.store import Layout, empty_arrays, frame, write_block, write_table, write_text
 
 
@@ -32,6 +35,10 @@ class Order:
     block : int
     device : str
         ``cpu`` or ``gpu``.
+    key : str
+        Of the build: a worker that comes late must not write into another one.
+    lost : dict of int to str
+        Rows that are not to be tried, because they took their workers down.
     """
 
     staging: str
@@ -39,6 +46,16 @@ class Order:
     layout: Layout
     block: int
     device: str
+    key: str
+    lost: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One structure of a block, to be tried alone."""
+
+    order: Order
+    row: int
 
 
 @dataclass(frozen=True)
@@ -47,6 +64,8 @@ class Receipt:
 
     Attributes
     ----------
+    key : str
+        Of the build.
     block : int
     files : dict
         Path relative to the staging folder -> sha256.
@@ -58,8 +77,11 @@ class Receipt:
         Time by stage.
     peak_memory : int
         Largest resident memory of the worker so far [bytes].
+    made_by : dict
+        Software and class of machine of the worker.
     """
 
+    key: str
     block: int
     files: dict[str, str]
     labels: list[str]
@@ -67,6 +89,7 @@ class Receipt:
     failures: list[dict[str, Any]]
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory: int = 0
+    made_by: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def build_block(order: Order) -> Receipt:
@@ -82,11 +105,19 @@ def build_block(order: Order) -> Receipt:
     Returns
     -------
     Receipt
+
+    Raises
+    ------
+    OutputError
+        If the staging folder belongs to another build by now.
     """
     config = config_from_yaml(order.config)
     entries = [structure_entries(config)[row] for row in order.layout.rows(order.block)]
     results: list[SimulatedStructure | dict[str, Any]] = []
     for entry in entries:
+        if entry.row in order.lost:
+            results.append(failure(entry, RuntimeError(order.lost[entry.row])))
+            continue
         try:
             results.append(simulate_structure(config, entry, order.layout.planes, order.device))
         except Exception as error:
@@ -101,7 +132,6 @@ def failure(entry: StructureEntry, error: BaseException) -> dict[str, Any]:
         "structure": entry.row,
         "number": entry.number,
         "error": f"{type(error).__name__}: {error}",
-        "where": "".join(traceback.format_exception(error)[-3:]),
     }
 
 
@@ -113,6 +143,7 @@ def write_results(
 ) -> Receipt:
     """Write shards, tables and receipt of a block; failed structures stay empty."""
     staging = Path(order.staging)
+    _check_key(order)
     arrays = empty_arrays(order.layout, order.block)
     images = config.images_per_structure
     labels, content, failures = [], [], []
@@ -137,14 +168,17 @@ def write_results(
     ]
     done = [result for result in results if isinstance(result, SimulatedStructure)]
     written += _write_parts(staging, order.block, done)
+    _check_key(order)
     receipt = Receipt(
+        key=order.key,
         block=order.block,
         files={path.as_posix(): file_sha256(staging / path) for path in written},
         labels=labels,
         content=content,
         failures=failures,
         seconds=seconds,
-        peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_memory=_peak_memory(),
+        made_by={"software": software(), "machine": machine(order.device)},
     )
     body = asdict(receipt)
     seal = hashlib.sha256(canonical_json(body)).hexdigest()
@@ -162,13 +196,15 @@ def part_path(block: int, table: str) -> Path:
     return Path("parts") / f"block-{block:06d}-{table}.parquet"
 
 
-def read_receipt(staging: Path, block: int) -> Receipt | None:
+def read_receipt(staging: Path, block: int, key: str) -> Receipt | None:
     """Read the receipt of a block if it and every file it names are intact.
 
     Parameters
     ----------
     staging : Path
     block : int
+    key : str
+        Of the build that the block has to belong to.
 
     Returns
     -------
@@ -180,10 +216,40 @@ def read_receipt(staging: Path, block: int) -> Receipt | None:
         receipt = Receipt(**content["receipt"])
         if hashlib.sha256(canonical_json(asdict(receipt))).hexdigest() != content["seal"]:
             return None
+        if (receipt.key, receipt.block) != (key, block):
+            return None
         intact = all(file_sha256(staging / name) == sha for name, sha in receipt.files.items())
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return receipt if intact else None
+
+
+def probe_structure(probe: Probe) -> str:
+    """Simulate one structure and keep nothing, to see whether it takes its worker down."""
+    config = config_from_yaml(probe.order.config)
+    entry = structure_entries(config)[probe.row]
+    try:
+        simulate_structure(config, entry, probe.order.layout.planes, probe.order.device)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _check_key(order: Order) -> None:
+    try:
+        found = build_key(Path(order.staging))
+    except OSError:
+        found = ""
+    if found != order.key:
+        raise OutputError(
+            f"{order.staging} belongs to another build by now; block {order.block} was not written"
+        )
+
+
+def _peak_memory() -> int:
+    """Largest resident memory of this process [bytes]; Linux counts it in KiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _write_parts(staging: Path, block: int, done: list[SimulatedStructure]) -> list[Path]:

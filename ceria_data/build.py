@@ -7,37 +7,47 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 import pandas as pd
 import pyarrow.parquet as pq
 
 from ceria_data.block import (
     Order,
+    Probe,
     Receipt,
     build_block,
-    failure,
     part_path,
+    probe_structure,
     read_receipt,
-    write_results,
 )
 from ceria_data.config import BuildConfig, recipe_digest, resolved_yaml
-from ceria_data.draw import structure_entries
-from ceria_data.errors import DatasetError, DiskSpaceError, OutputError, StructureError
+from ceria_data.errors import (
+    ClusterError,
+    DatasetError,
+    DiskSpaceError,
+    OutputError,
+    StructureError,
+)
 from ceria_data.finish import finish_dataset
-from ceria_data.limits_build import build_limits
+from ceria_data.limits_build import build_limits, remove_limits
 from ceria_data.plan import Plan, plan
-from ceria_data.provenance import machine, software
+from ceria_data.provenance import software
 from ceria_data.schema import FORMAT_VERSION, SPECIES, TABLES
 from ceria_data.staging import (
     Staging,
+    build_key,
     check_disk,
     check_place,
+    clear,
     disk_message,
     locked,
+    nothing_left_to_do,
     open_staging,
     publish,
     seal_staging,
     staged_block_size,
+    staged_bytes,
     sweep,
 )
 from ceria_data.store import Layout, create_arrays, read_manifest
@@ -50,9 +60,9 @@ class Workers(Protocol):
     """Whoever runs tasks: yields each task with its result, in any order."""
 
     def __call__(
-        self, run: Callable[[Order], Receipt], tasks: Iterable[Order]
-    ) -> Iterator[tuple[Order, Receipt | BaseException]]:
-        """Run all tasks."""
+        self, run: Callable[[Any], Any], tasks: Iterable[Any], in_flight: int | None = None
+    ) -> Iterator[tuple[Any, Any]]:
+        """Run all tasks, at most `in_flight` at a time."""
         ...
 
 
@@ -77,8 +87,8 @@ class Progress:
 
 
 def in_this_process(
-    run: Callable[[Order], Receipt], tasks: Iterable[Order]
-) -> Iterator[tuple[Order, Receipt | BaseException]]:
+    run: Callable[[Any], Any], tasks: Iterable[Any], in_flight: int | None = None
+) -> Iterator[tuple[Any, Any]]:
     """Run tasks one after the other without any workers."""
     for task in tasks:
         yield task, run(task)
@@ -136,54 +146,26 @@ def build(
         If the finished dataset does not pass `verify`.
     """
     staging = Staging(out)
-    if check_place(staging, resume=resume, overwrite=overwrite):
-        return _complete(staging, config)
-    block = block or (staged_block_size(staging) if resume else None)
-    planned = plan(config, block=block)
-    layout = planned.layout
-    fingerprint = {
-        "recipe": recipe_digest(config),
-        "layout": asdict(layout) | {"field_shape": list(layout.field_shape)},
-        "software": software(),
-        "machine": machine(device),
-    }
+    check_place(staging, resume=resume, overwrite=overwrite)
     with locked(staging):
-        check_disk(out.parent, planned.bytes_on_disk)
+        if nothing_left_to_do(staging, resume=resume, overwrite=overwrite):
+            return _complete(staging, config)
+        planned = plan(config, block=block or (staged_block_size(staging) if resume else None))
+        needed = planned.bytes_on_disk
+        check_disk(out.parent, needed - (staged_bytes(staging) if resume else 0))
         try:
-            if open_staging(staging, fingerprint, overwrite=overwrite):
-                create_arrays(staging.dataset, layout, group_attributes(config, planned))
-                seal_staging(staging, fingerprint)
+            _open(staging, config, planned, overwrite=overwrite)
             receipts = _build_blocks(
-                config, staging, layout, workers, device, allow_missing, on_progress
+                config, staging, planned.layout, workers, device, allow_missing, on_progress
             )
             _refuse_failures(receipts, staging, allow_missing)
             sweep(staging)
-            manifest = finish_dataset(
-                config,
-                planned,
-                staging.dataset,
-                _join_tables(staging, layout),
-                receipts,
-                machine(device),
-                device,
-            )
-            if config.limits:
-                build_limits(
-                    staging.dataset,
-                    split=config.limits.split,
-                    n_columns=config.limits.columns,
-                    out=None,
-                    workers=workers,
-                    device=device,
-                    on_progress=lambda done, n: on_progress(Progress(done, n, 0, "pairs")),
-                )
-                manifest = read_manifest(staging.dataset)
+            _finish(config, planned, staging, receipts, workers, device, on_progress)
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
             free = shutil.disk_usage(out.parent).free
-            message = disk_message(out.parent, planned.bytes_on_disk, free)
-            raise DiskSpaceError(message) from error
+            raise DiskSpaceError(disk_message(out.parent, needed, free)) from error
         problems = verify(staging.dataset)
         if problems:
             raise DatasetError(
@@ -191,7 +173,45 @@ def build(
                 "it was not published; repeat with --overwrite"
             )
         publish(staging)
-    return manifest
+        return read_manifest(out)
+
+
+def _open(staging: Staging, config: BuildConfig, planned: Plan, *, overwrite: bool) -> None:
+    """Start the staging folder, or check that it can be continued."""
+    layout = planned.layout
+    fingerprint = {
+        "recipe": recipe_digest(config),
+        "layout": asdict(layout) | {"field_shape": list(layout.field_shape)},
+        "software": software(),
+    }
+    if open_staging(staging, fingerprint, overwrite=overwrite):
+        create_arrays(staging.dataset, layout, group_attributes(config, planned))
+        seal_staging(staging.folder, fingerprint | {"token": uuid4().hex})
+
+
+def _finish(
+    config: BuildConfig,
+    planned: Plan,
+    staging: Staging,
+    receipts: list[Receipt],
+    workers: Callable[[], AbstractContextManager[Workers]],
+    device: str,
+    on_progress: Callable[[Progress], None],
+) -> None:
+    """Complete the staged dataset, with its limits if the config asks for them."""
+    remove_limits(staging.dataset)  # of a run that was interrupted after them
+    tables = _join_tables(staging, planned.layout)
+    finish_dataset(config, planned, staging.dataset, tables, receipts, device)
+    if config.limits:
+        build_limits(
+            staging.dataset,
+            split=config.limits.split,
+            n_columns=config.limits.columns,
+            out=None,
+            workers=workers,
+            device=device,
+            on_progress=lambda done, n: on_progress(Progress(done, n, 0, "pairs")),
+        )
 
 
 def group_attributes(config: BuildConfig, planned: Plan) -> dict[str, Any]:
@@ -217,10 +237,11 @@ def _build_blocks(
     on_progress: Callable[[Progress], None],
 ) -> list[Receipt]:
     """Have every block made that has no valid receipt yet."""
-    template = Order(str(staging.folder.resolve()), resolved_yaml(config), layout, 0, device)
+    key = build_key(staging.folder)
+    template = Order(str(staging.folder.resolve()), resolved_yaml(config), layout, 0, device, key)
     receipts: dict[int, Receipt] = {}
     for number in range(layout.blocks):
-        receipt = read_receipt(staging.folder, number)
+        receipt = read_receipt(staging.folder, number, key)
         if receipt and (allow_missing or not receipt.failures):
             receipts[number] = receipt
     images = config.images_per_structure
@@ -228,31 +249,61 @@ def _build_blocks(
     total = layout.structures * images
     on_progress(Progress(reused, total, reused))
     orders = [replace(template, block=n) for n in range(layout.blocks) if n not in receipts]
-    if not orders:
-        return [receipts[number] for number in range(layout.blocks)]
-    done = reused
-    with workers() as run_all:
-        for order, result in run_all(build_block, orders):
-            receipts[order.block] = _received(order, result, config, staging)
-            done += len(layout.rows(order.block)) * images
-            on_progress(Progress(done, total, reused))
-    return [receipts[number] for number in range(layout.blocks)]
+    if orders:
+        done = reused
+        with workers() as run_all:
+            for order, result in _run_blocks(run_all, orders):
+                receipts[order.block] = _received(order, result, staging)
+                done += len(layout.rows(order.block)) * images
+                on_progress(Progress(done, total, reused))
+    return _made_alike([receipts[number] for number in range(layout.blocks)])
 
 
-def _received(
-    order: Order, result: Receipt | BaseException, config: BuildConfig, staging: Staging
-) -> Receipt:
-    """Accept a block; a block that took its workers down counts as failed."""
-    if isinstance(result, BaseException):
-        entries = structure_entries(config)
-        own = [entries[row] for row in order.layout.rows(order.block)]
-        return write_results(order, config, own, [failure(entry, result) for entry in own])
-    if read_receipt(staging.folder, order.block) is None:
+def _run_blocks(run_all: Workers, orders: list[Order]) -> Iterator[tuple[Order, Receipt]]:
+    """Run blocks; where one takes its workers down, find the structure that does it."""
+    suspects = []
+    for order, result in run_all(build_block, orders):
+        if isinstance(result, BaseException):
+            suspects.append(order)
+        else:
+            yield order, result
+    for order in suspects:
+        probes = [Probe(order, row) for row in order.layout.rows(order.block)]
+        # One at a time: a worker that dies must not make others look guilty.
+        lost = {
+            probe.row: f"took its worker down: {result}"
+            for probe, result in run_all(probe_structure, probes, in_flight=1)
+            if isinstance(result, BaseException)
+        }
+        for again, result in run_all(build_block, [replace(order, lost=lost)], in_flight=1):
+            if isinstance(result, BaseException):
+                raise ClusterError(
+                    f"block {order.block} takes its workers down although each of its structures "
+                    f"can be simulated alone ({result}); continue with --resume and fewer --workers"
+                )
+            yield again, result
+
+
+def _received(order: Order, receipt: Receipt, staging: Staging) -> Receipt:
+    """Accept a block if it lies where the driver looks for it."""
+    if read_receipt(staging.folder, order.block, order.key) is None:
         raise OutputError(
             f"a worker says that block {order.block} is written, but {staging.folder} does not "
             "hold it; workers and driver must see the same folder under the same path"
         )
-    return result
+    return receipt
+
+
+def _made_alike(receipts: list[Receipt]) -> list[Receipt]:
+    """Refuse blocks from different software or machines: no class of machine could be named."""
+    first = receipts[0].made_by
+    for receipt in receipts:
+        if receipt.made_by != first:
+            raise OutputError(
+                f"block {receipt.block} was made by {receipt.made_by}, block "
+                f"{receipts[0].block} by {first}; use workers of one kind and --overwrite"
+            )
+    return receipts
 
 
 def _refuse_failures(receipts: list[Receipt], staging: Staging, allow_missing: bool) -> None:
@@ -293,6 +344,5 @@ def _complete(staging: Staging, config: BuildConfig) -> dict[str, Any]:
             f"{manifest['recipe_digest'][:12]}, now {recipe_digest(config)[:12]}); "
             "choose another --out, or --overwrite"
         )
-    shutil.rmtree(staging.folder, ignore_errors=True)
-    shutil.rmtree(staging.replaced, ignore_errors=True)
+    clear(staging)
     return manifest

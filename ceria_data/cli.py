@@ -213,7 +213,7 @@ def limits(
     split: Annotated[str, typer.Option(help="Split to choose columns from.")] = "test",
     columns: Annotated[int, typer.Option(min=2, help="Columns to evaluate.")] = 2000,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the result; by default the dataset itself.")
+        Path | None, typer.Option(help="New folder for the result; by default DIR.limits.")
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=0, help="Worker processes; 0 works in this process.")
@@ -226,7 +226,7 @@ def limits(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Compute the ideal observer's d' for columns of a dataset."""
+    """Compute the ideal observer's d' for columns of a dataset, which stays as it is."""
     with _generator("computing limits"):
         from ceria_data.limits_build import build_limits
 
@@ -235,7 +235,7 @@ def limits(
             folder,
             split=split,
             n_columns=columns,
-            out=out,
+            out=out or folder.with_name(f"{folder.resolve().name}.limits"),
             workers=_workers(workers, scheduler, None, device),
             device=device,
             on_progress=lambda done, total: advance("pairs", done, total, 0),
@@ -281,7 +281,11 @@ def _workers(
         raise typer.BadParameter(f"--cluster is {cluster!r}; expected slurm")
     if scheduler and (cluster or count is not None):
         raise typer.BadParameter("--scheduler brings its own workers; leave out the other flag")
-    if count == 0 and device == "cpu":
+    if count is not None and device == "gpu":
+        raise typer.BadParameter("--device gpu takes one worker per GPU; leave out --workers")
+    if count == 0 and cluster:
+        raise typer.BadParameter("--workers 0 works in this process; leave out --cluster")
+    if count == 0:
 
         @contextmanager
         def here() -> Iterator[Any]:
@@ -290,7 +294,7 @@ def _workers(
         return here
     from ceria_data import cluster as dask_workers
 
-    if device == "gpu":
+    if device == "gpu" and not (scheduler or cluster):
         dask_workers.gpu_names()
     opened: Callable[[], AbstractContextManager[Any]]
     if scheduler:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import islice
 from typing import Any, TypeVar
 
 from ceria_data.errors import ClusterError, DeviceError, MissingExtraError
@@ -13,6 +14,7 @@ from ceria_data.errors import ClusterError, DeviceError, MissingExtraError
 try:
     import dask
     from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster, as_completed
+    from distributed.client import FutureCancelledError
     from distributed.scheduler import KilledWorker
 except ImportError as error:  # pragma: no cover - the base installation reads datasets only
     raise MissingExtraError("building a dataset", "generate", error.name or "dask") from error
@@ -21,7 +23,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 LOOPBACK = "127.0.0.1"
-_TASKS_PER_THREAD_IN_FLIGHT = 2
+_TASKS_PER_WORKER_IN_FLIGHT = 2
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
@@ -86,6 +88,7 @@ def gpu_workers() -> Iterator[Client]:
                 "nthreads": 1,
                 "host": LOOPBACK,
                 "dashboard_address": None,
+                "memory_limit": 0,
                 "env": {**_ONE_THREAD, "CUDA_VISIBLE_DEVICES": name},
             },
         }
@@ -203,7 +206,10 @@ def gpu_names() -> list[str]:
 
 
 def run_tasks(
-    client: Client, run: Callable[[Task], Result], tasks: Iterable[Task]
+    client: Client,
+    run: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    in_flight: int | None = None,
 ) -> Iterator[tuple[Task, Result | WorkerLostError]]:
     """Run tasks on the workers and yield each result as soon as it is there.
 
@@ -216,6 +222,8 @@ def run_tasks(
     run : callable
         Called with one task; importable on the workers.
     tasks : iterable
+    in_flight : int, optional
+        Tasks known to the scheduler at a time; by default two for each worker there is.
 
     Yields
     ------
@@ -231,25 +239,43 @@ def run_tasks(
     owner: dict[Any, Task] = {}
     running = as_completed()
 
-    def submit_next() -> None:
-        for task in waiting:
+    def submit_more() -> None:
+        # Workers of a queue join while the build is running.
+        room = in_flight or _TASKS_PER_WORKER_IN_FLIGHT * max(1, _single_threaded(client))
+        for task in islice(waiting, max(0, room - len(owner))):
             future = client.submit(run, task, pure=False, retries=0)
             owner[future.key] = task
             running.add(future)
-            return
 
-    threads = sum(client.nthreads().values()) or 1
-    for _ in range(max(1, threads) * _TASKS_PER_THREAD_IN_FLIGHT):
-        submit_next()
+    submit_more()
     for future in running:
         task = owner.pop(future.key)
-        submit_next()
+        submit_more()
         try:
             yield task, future.result()
         except KilledWorker as error:
             yield task, WorkerLostError(str(error))
+        except FutureCancelledError as error:
+            raise ClusterError(
+                f"the scheduler was lost ({error}); continue with --resume"
+            ) from error
         finally:
             future.release()
+
+
+def _single_threaded(client: Client) -> int:
+    """Count the workers; refuse those that run several tasks in one process.
+
+    Settings of abTEM, Zarr and BLAS belong to the process: tasks beside each other would
+    change them under each other.
+    """
+    threads = client.nthreads()
+    if any(count != 1 for count in threads.values()):
+        raise ClusterError(
+            f"a worker has {max(threads.values())} threads; expected 1: start workers with "
+            "--nthreads 1 (SLURM: as many processes as cores)"
+        )
+    return len(threads)
 
 
 @contextmanager

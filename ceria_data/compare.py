@@ -10,7 +10,7 @@ from ceria_data.dataset import Dataset, open_dataset
 from ceria_data.digest import labels_leaf
 from ceria_data.draw import structure_entries
 from ceria_data.errors import DatasetError
-from ceria_data.schema import ATOMS, COLUMNS, SAMPLES, STRUCTURES, SUPPORT
+from ceria_data.schema import TABLES
 from ceria_data.simulate import simulate_structure
 from ceria_data.store import CONFIG
 
@@ -26,7 +26,7 @@ class Comparison:
     common, only_a, only_b : int
         Structures in both and in one of them, matched by number.
     labels_equal : bool
-        Labels of all common structures are equal.
+        There are common structures and the labels of all of them are equal.
     differing_labels : tuple of int
         Numbers of the structures whose labels differ.
     share_of_differing_counts : float
@@ -91,12 +91,12 @@ def compare(folder_a: Path, folder_b: Path) -> Comparison:
             difference = a.read("intensity", row_a * images + i).astype(np.float64) - b.read(
                 "intensity", row_b * images + i
             )
-            largest = max(largest, float(np.abs(difference).max()))
+            largest = float(np.fmax(largest, np.nan_to_num(np.abs(difference), nan=np.inf).max()))
     return Comparison(
         common=len(common),
         only_a=len(rows_a) - len(common),
         only_b=len(rows_b) - len(common),
-        labels_equal=not differing,
+        labels_equal=bool(common) and not differing,
         differing_labels=tuple(differing),
         share_of_differing_counts=changed / pixels if pixels else 0.0,
         largest_intensity_difference=largest,
@@ -107,9 +107,8 @@ def compare(folder_a: Path, folder_b: Path) -> Comparison:
 def labels_digest_of(dataset: Dataset, row: int) -> str:
     """Digest the labels of one structure without the rows it has in this dataset."""
     tables = []
-    for spec in (SAMPLES, STRUCTURES, COLUMNS, ATOMS, SUPPORT):
-        table = getattr(dataset, spec.name)
-        own = table[table["structure"] == row].copy()
+    for spec in TABLES:
+        own = dataset.rows_of(spec, row)
         own[[key for key in _ROW_KEYS if key in own]] = 0
         tables.append((own, spec))
     occupancy, volume = dataset.read("occupancy", row), dataset.read("volume", row)
@@ -179,11 +178,7 @@ def regenerate(folder: Path, sample: int, device: str = "cpu") -> Regeneration:
     row, position = divmod(sample, config.images_per_structure)
     entry = structure_entries(config)[row]
     again = simulate_structure(config, entry, int(dataset.manifest["n_planes"]), device)
-    tables = [
-        (table[table["structure"] == row], spec)
-        for spec in (SAMPLES, STRUCTURES, COLUMNS, ATOMS, SUPPORT)
-        for table in (getattr(dataset, spec.name),)
-    ]
+    tables = [(dataset.rows_of(spec, row), spec) for spec in TABLES]
     stored_labels = labels_leaf(tables, dataset.read("occupancy", row), dataset.read("volume", row))
     difference = again.intensity[position].astype(np.float64) - dataset.read("intensity", sample)
     return Regeneration(

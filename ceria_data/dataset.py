@@ -125,8 +125,14 @@ class Dataset:
 
     def columns_of(self, structure: int) -> pd.DataFrame:
         """Columns of one structure."""
-        lo, hi = np.searchsorted(self.columns["structure"].to_numpy(), [structure, structure + 1])
-        return self.columns.iloc[lo:hi].reset_index(drop=True)
+        return self.rows_of(COLUMNS, structure)
+
+    def rows_of(self, spec: TableSpec, structure: int) -> pd.DataFrame:
+        """Rows of one structure in any table; tables are sorted by structure."""
+        table: pd.DataFrame = getattr(self, spec.name)
+        order = table["structure"].to_numpy()
+        lo, hi = np.searchsorted(order, [structure, structure + 1])
+        return table.iloc[lo:hi].reset_index(drop=True)
 
     def read(self, array: str, row: int | slice) -> NDArray[Any]:
         """Read one entry of an array, or several.

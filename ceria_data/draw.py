@@ -14,7 +14,7 @@ import numpy as np
 
 from ceria_data.config import BuildConfig
 from ceria_data.distributions import draw
-from ceria_data.parameters import Camera, ImageParameters, StructureParameters
+from ceria_data.parameters import Camera, ImageParameters, StructureParameters, camera_from_row
 from ceria_data.randomness import sample_rng
 from ceria_data.schema import SAMPLES_PER_STRUCTURE_KEY
 from ceria_data.sections import Section
@@ -188,17 +188,7 @@ def camera_of(parameters: ImageParameters) -> Camera:
     >>> camera_of(draw_image(config, structure_entries(config)[0], 0)) == Camera()
     True
     """
-    p = parameters
-    return Camera(
-        kind=p.camera,
-        gain=p.gain,
-        offset=p.offset,
-        readout_noise=p.readout_noise,
-        mtf_half=p.mtf_half,
-        mtf_power=p.mtf_power,
-        ntf_half=p.ntf_half,
-        ntf_power=p.ntf_power,
-    )
+    return camera_from_row(vars(parameters))
 
 
 def _draw_section(section: Section, rng: np.random.Generator, skip: str = "") -> dict[str, Any]:

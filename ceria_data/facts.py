@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from ceria_data.config import BuildConfig
 from ceria_data.dataset import Dataset
 from ceria_data.schema import SAMPLES, STRUCTURES
 
@@ -76,3 +77,15 @@ def parameter_ranges(samples: pd.DataFrame, structures: pd.DataFrame) -> dict[st
                 text = f"{values.min():.6g} to {values.max():.6g}"
             ranges[column.name] = text
     return ranges
+
+
+def splits_of(config: BuildConfig, samples: pd.DataFrame) -> dict[str, Any]:
+    """Count structures and samples of every split, as the manifest holds them."""
+    return {
+        split.name: {
+            "structures": int(samples.loc[samples["split"] == split.name, "structure"].nunique()),
+            "samples": int((samples["split"] == split.name).sum()),
+            "phonons": split.phonons,
+        }
+        for split in config.splits
+    }

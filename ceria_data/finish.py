@@ -9,13 +9,18 @@ import pandas as pd
 
 from ceria_data.block import Receipt
 from ceria_data.card import dataset_card
-from ceria_data.config import BuildConfig, recipe_digest, resolved_yaml, warnings_of
+from ceria_data.config import (
+    BuildConfig,
+    recipe_digest,
+    resolved_yaml,
+    warnings_of,
+)
 from ceria_data.croissant import write_croissant
 from ceria_data.dataset import Dataset
 from ceria_data.digest import canonical_json, root_digest
+from ceria_data.facts import splits_of
 from ceria_data.plan import Plan
 from ceria_data.preview import draw_previews
-from ceria_data.provenance import software
 from ceria_data.scattering import abtem_settings
 from ceria_data.schema import FORMAT_VERSION, SPECIES, TABLES
 from ceria_data.simulate import settings_of
@@ -28,7 +33,6 @@ def finish_dataset(
     folder: Path,
     tables: dict[str, pd.DataFrame],
     receipts: list[Receipt],
-    machine: dict[str, str],
     device: str,
 ) -> dict[str, Any]:
     """Write all that makes shards a dataset; the manifest comes last.
@@ -43,8 +47,6 @@ def finish_dataset(
         Joined tables by name.
     receipts : list of Receipt
         Of all blocks, in order.
-    machine : dict
-        Class of the machine.
     device : str
         ``cpu`` or ``gpu``.
 
@@ -72,12 +74,12 @@ def finish_dataset(
         "n_planes": planned.layout.planes,
         "block": planned.layout.block,
         "plane_spacing_A": planned.plane_spacing_A,
-        "splits": _splits(config, tables["samples"]),
+        "splits": splits_of(config, tables["samples"]),
         "recipe_digest": recipe_digest(config),
         "labels_digest": root_digest(leaf for receipt in receipts for leaf in receipt.labels),
         "content_digest": root_digest(leaf for receipt in receipts for leaf in receipt.content),
-        "software": software(),
-        "machine": machine,
+        "software": receipts[0].made_by["software"],
+        "machine": receipts[0].made_by["machine"],
         "engine": {
             "name": config.scattering.engine,
             "abtem": abtem_settings(settings_of(config), device),
@@ -99,17 +101,6 @@ def finish_dataset(
     manifest["files"] = checksums(folder)
     write_manifest(folder, manifest)
     return manifest
-
-
-def _splits(config: BuildConfig, samples: pd.DataFrame) -> dict[str, Any]:
-    return {
-        split.name: {
-            "structures": int(samples.loc[samples["split"] == split.name, "structure"].nunique()),
-            "samples": int((samples["split"] == split.name).sum()),
-            "phonons": split.phonons,
-        }
-        for split in config.splits
-    }
 
 
 def _cost(receipts: list[Receipt], samples: pd.DataFrame) -> dict[str, Any]:

@@ -50,8 +50,8 @@ def build_limits(
     n_columns : int
         Columns to evaluate, evenly over the structures of the split.
     out : Path, optional
-        New folder for the result. Without it the result becomes part of the dataset,
-        which must not have limits yet; nothing else in the dataset changes.
+        New folder for the result. None makes it part of the dataset: for a dataset that
+        is being built, since a published one never changes.
     workers : callable
         Opens the workers.
     device : str
@@ -74,7 +74,7 @@ def build_limits(
     dataset = open_dataset(folder, split)
     config = load_config(str(folder / CONFIG))
     target = folder if out is None else out
-    _check_target(dataset, out)
+    _check_target(out)
     pairs = choose_pairs(dataset, config, split, n_columns)
     if not pairs:
         raise ValueError(f"split {split!r} of {folder} has no usable columns")
@@ -95,6 +95,7 @@ def build_limits(
         staging.rename(out)
     return {
         "limits": str(target / TABLE),
+        "columns": int(table.groupby(["structure", "site_id"]).ngroups),
         "pairs": len(table),
         "median d2 per e-/A2": {
             f"{species} {case}": float(f"{own['d2_per_e_per_A2'].median():.4g}")
@@ -103,14 +104,19 @@ def build_limits(
     }
 
 
-def _check_target(dataset: Dataset, out: Path | None) -> None:
-    if out is None and TABLE in dataset.manifest["files"]:
-        raise OutputError(
-            f"{dataset.folder} has limits already, and a dataset never changes; "
-            "write others with --out"
-        )
-    if out is not None and out.exists():
+def remove_limits(folder: Path) -> None:
+    """Remove the limits of a dataset that is being built."""
+    (folder / TABLE).unlink(missing_ok=True)
+    shutil.rmtree(folder / ARRAYS, ignore_errors=True)
+
+
+def _check_target(out: Path | None) -> None:
+    if out is None:
+        return
+    if out.exists() or out.is_symlink():
         raise OutputError(f"{out} exists already; choose another --out")
+    if not out.parent.is_dir():
+        raise OutputError(f"{out.parent} is not a folder; make it first")
 
 
 def _unbroken(results: Any) -> Any:
@@ -148,11 +154,9 @@ def _write(
 
 
 def _add_to_dataset(folder: Path, staging: Path, manifest: dict[str, Any]) -> None:
-    """Move the result into the dataset; the new manifest, written last, makes it count."""
+    """Move the result into a dataset that is being built, and name it in the manifest."""
+    added = checksums(staging)
     for name in (TABLE, ARRAYS):
-        leftover = folder / name  # of a call that was interrupted before its manifest
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
         (staging / name).rename(folder / name)
     staging.rmdir()
-    write_manifest(folder, manifest | {"files": checksums(folder)})
+    write_manifest(folder, manifest | {"files": manifest["files"] | added})

@@ -92,7 +92,7 @@ class Camera:
     ntf_power: float = 2.0
 
 
-def camera_from_row(row: Mapping[str, Any]) -> Camera:
+def camera_from_row(row: Mapping[Any, Any]) -> Camera:
     """Describe the camera of a sample from its row of `samples.parquet`.
 
     Parameters

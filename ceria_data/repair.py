@@ -1,6 +1,5 @@
 """Damaged files of a dataset, made again from its config."""
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from ceria_data.block import Order, build_block
 from ceria_data.build import group_attributes
 from ceria_data.card import dataset_card
 from ceria_data.config import BuildConfig, load_config, resolved_yaml
-from ceria_data.croissant import write_croissant
+from ceria_data.croissant import CROISSANT, write_croissant
 from ceria_data.dataset import Dataset
 from ceria_data.digest import file_sha256
 from ceria_data.draw import structure_entries
@@ -22,6 +21,7 @@ from ceria_data.plan import plan
 from ceria_data.preview import draw_previews
 from ceria_data.schema import ARRAYS, SAMPLES, TABLES
 from ceria_data.simulate import label_structure
+from ceria_data.staging import build_key, seal_staging
 from ceria_data.store import (
     CARD,
     CONFIG,
@@ -75,23 +75,27 @@ def repair(folder: Path) -> list[str]:
     restored: list[str] = []
     with _scratch(folder) as scratch:
         create_arrays(scratch / "dataset", planned.layout, group_attributes(config, planned))
-        _make_shards(config, scratch, planned.layout, damaged)
+        device = str(manifest["machine"]["device"])
+        _make_shards(config, scratch, planned.layout, damaged, "cpu" if device == "cpu" else "gpu")
         _make_tables(config, scratch / "dataset", planned.layout, damaged, manifest)
         restored += _put_back(scratch / "dataset", folder, damaged, manifest)
         left = [name for name in damaged if name not in restored]
-        if left:
+        if left and all(_describes(name) for name in left):
             _make_descriptions(_view(folder, scratch / "whole"), manifest)
             restored += _put_back(scratch / "whole", folder, left, manifest)
     return restored
 
 
-def _make_shards(config: BuildConfig, scratch: Path, layout: Layout, damaged: list[str]) -> None:
+def _make_shards(
+    config: BuildConfig, scratch: Path, layout: Layout, damaged: list[str], device: str
+) -> None:
     for name in ("parts", "receipts"):
         (scratch / name).mkdir()
-    yaml, device = resolved_yaml(config), "cpu"
+    seal_staging(scratch, {})
+    yaml, key = resolved_yaml(config), build_key(scratch)
     for block in range(layout.blocks):
         if any(shard_path(spec, block).as_posix() in damaged for spec in ARRAYS):
-            build_block(Order(str(scratch), yaml, layout, block, device))
+            build_block(Order(str(scratch), yaml, layout, block, device, key))
 
 
 def _make_tables(
@@ -124,6 +128,11 @@ def _make_descriptions(folder: Path, manifest: dict[str, Any]) -> None:
     write_text(folder / CARD, dataset_card(dataset))
 
 
+def _describes(name: str) -> bool:
+    """Say whether a file is made from arrays and tables, which have to be right first."""
+    return name in (CARD, CROISSANT) or name.startswith("preview/")
+
+
 def _view(folder: Path, view: Path) -> Path:
     """Lay links to the arrays and tables of a dataset into an empty folder."""
     view.mkdir()
@@ -137,9 +146,8 @@ def _put_back(source: Path, folder: Path, names: list[str], manifest: dict[str, 
     for name in names:
         made = source / name
         if made.is_file() and file_sha256(made) == manifest["files"][name]["sha256"]:
-            (folder / name).unlink(missing_ok=True)
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(made, folder / name)
+            made.replace(folder / name)
             restored.append(name)
     return restored
 

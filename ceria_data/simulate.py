@@ -29,7 +29,7 @@ from ceria_data.parameters import ImageParameters
 from ceria_data.particle import build_structure
 from ceria_data.phonons import Configurations, displace
 from ceria_data.scattering import ScatteringSettings, exit_waves
-from ceria_data.schema import ATOMS, COLUMNS, SAMPLES, STRUCTURES, SUPPORT
+from ceria_data.schema import SAMPLES, STRUCTURES, TABLES
 from ceria_data.store import frame
 from ceria_data.structure import Structure
 from ceria_data.targets import class_map, volume
@@ -65,13 +65,7 @@ class LabelledStructure:
     @property
     def digest(self) -> str:
         """Digest of the labels."""
-        tables = (
-            (self.samples, SAMPLES),
-            (self.structures, STRUCTURES),
-            (self.columns, COLUMNS),
-            (self.atoms, ATOMS),
-            (self.support, SUPPORT),
-        )
+        tables = [(getattr(self, spec.name), spec) for spec in TABLES]
         return labels_leaf(tables, self.occupancy, self.volume)
 
 
@@ -216,7 +210,7 @@ def label_structure(config: BuildConfig, entry: StructureEntry, planes: int) -> 
         structure=structure,
         configurations=configurations,
         images=images,
-        samples=_sample_rows(config, entry, images),
+        samples=sample_rows(config, entry, images),
         structures=_structure_row(entry, structure, columns),
         columns=columns,
         atoms=atoms,
@@ -226,9 +220,10 @@ def label_structure(config: BuildConfig, entry: StructureEntry, planes: int) -> 
     )
 
 
-def _sample_rows(
+def sample_rows(
     config: BuildConfig, entry: StructureEntry, images: tuple[ImageParameters, ...]
 ) -> pd.DataFrame:
+    """Make the rows of `samples.parquet` for the images of one structure."""
     rows: list[dict[str, Any]] = [
         asdict(image)
         | {

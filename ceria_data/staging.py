@@ -10,11 +10,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ceria_data.digest import canonical_json
+from ceria_data.digest import canonical_json, file_sha256
 from ceria_data.errors import DiskSpaceError, OutputError
 from ceria_data.store import MANIFEST, fsync, write_text
 
 _BUILD = "build.json"
+_REPLACES = "replaces-what-is-there"
 _PARTIAL = "*.partial"
 
 
@@ -40,23 +41,13 @@ class Staging:
         return self.out.parent / f".{self.out.name}.replaced"
 
 
-def check_place(staging: Staging, *, resume: bool, overwrite: bool) -> bool:
-    """Decide whether a build may use its place, before anything is written.
-
-    Parameters
-    ----------
-    staging : Staging
-    resume, overwrite : bool
-
-    Returns
-    -------
-    bool
-        True if a complete dataset is there and `resume` finds nothing to do.
+def check_place(staging: Staging, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a place that no build may use, before anything is written.
 
     Raises
     ------
     OutputError
-        If something is there and neither flag allows to go on.
+        If the flags contradict each other, or `out` is not a folder of our own.
     """
     out = staging.out
     if resume and overwrite:
@@ -65,20 +56,50 @@ def check_place(staging: Staging, *, resume: bool, overwrite: bool) -> bool:
         raise OutputError(f"{out.parent} is not a folder; make it first")
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise OutputError(f"{out} exists and is not a folder; choose another --out")
-    if out.is_dir() and any(out.iterdir()):
-        if not (out / MANIFEST).is_file():
-            raise OutputError(f"{out} holds files that are no dataset; choose another --out")
-        if not (resume or overwrite):
-            raise OutputError(
-                f"{out} holds a dataset already; --overwrite replaces it, another --out keeps it"
-            )
-        return resume
-    if staging.folder.exists() and not (resume or overwrite):
+    if out.is_mount() or out.resolve() in (Path.cwd(), *Path.cwd().parents):
+        raise OutputError(f"{out} cannot be replaced by a new folder; name a folder inside it")
+    if occupied(out) and not (out / MANIFEST).is_file():
+        raise OutputError(f"{out} holds files that are no dataset; choose another --out")
+
+
+def occupied(out: Path) -> bool:
+    """Say whether something is at the place of the dataset."""
+    return out.is_dir() and any(out.iterdir())
+
+
+def nothing_left_to_do(staging: Staging, *, resume: bool, overwrite: bool) -> bool:
+    """Decide what the flags mean for what is there; call it with the lock held.
+
+    Returns
+    -------
+    bool
+        True if a complete dataset is there and nothing waits to replace it.
+
+    Raises
+    ------
+    OutputError
+        If something is there and neither flag allows to go on.
+    """
+    out, unfinished = staging.out, (staging.folder / _BUILD).is_file()
+    if overwrite:
+        return False
+    if not resume and occupied(out):
+        raise OutputError(
+            f"{out} holds a dataset already; --overwrite replaces it, another --out keeps it"
+        )
+    if not resume and staging.folder.exists():
         raise OutputError(
             f"an unfinished build of {out} exists in {staging.folder}; "
             "--resume continues it, --overwrite starts again"
         )
-    return False
+    if occupied(out) and unfinished and staging.dataset.is_dir():
+        if not (staging.folder / _REPLACES).is_file():
+            raise OutputError(
+                f"{out} holds a dataset and {staging.folder} an unfinished build that was not "
+                "meant to replace it; --overwrite starts again"
+            )
+        return False
+    return occupied(out)
 
 
 @contextmanager
@@ -100,9 +121,10 @@ def locked(staging: Staging) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()
+        # Unlinked while it is held: whoever waits on this file finds it gone and starts over.
         with suppress(OSError):
             Path(lock.lock_file).unlink()
+        lock.release()
 
 
 def open_staging(staging: Staging, fingerprint: dict[str, Any], *, overwrite: bool) -> bool:
@@ -133,11 +155,11 @@ def open_staging(staging: Staging, fingerprint: dict[str, Any], *, overwrite: bo
         shutil.rmtree(staging.folder, ignore_errors=True)
         for name in ("dataset", "parts", "receipts"):
             (staging.folder / name).mkdir(parents=True)
+        if overwrite:
+            write_text(staging.folder / _REPLACES, "")
         return True
     found = json.loads(record.read_text(encoding="utf-8"))
-    differing = sorted(
-        key for key in fingerprint.keys() | found.keys() if fingerprint.get(key) != found.get(key)
-    )
+    differing = sorted(key for key in fingerprint if fingerprint[key] != found.get(key))
     if differing:
         raise OutputError(
             f"the unfinished build in {staging.folder} was started with another "
@@ -148,9 +170,26 @@ def open_staging(staging: Staging, fingerprint: dict[str, Any], *, overwrite: bo
     return False
 
 
-def seal_staging(staging: Staging, fingerprint: dict[str, Any]) -> None:
-    """Record that the staging folder is ready for blocks."""
-    write_text(staging.folder / _BUILD, canonical_json(fingerprint).decode())
+def seal_staging(folder: Path, fingerprint: dict[str, Any]) -> None:
+    """Record that a staging folder is ready for blocks, and whose."""
+    write_text(folder / _BUILD, canonical_json(fingerprint).decode())
+
+
+def build_key(folder: Path) -> str:
+    """Name the build that a staging folder belongs to; workers compare it before they write.
+
+    Raises
+    ------
+    OSError
+        If the folder is not, or no longer, that of a build.
+    """
+    return file_sha256(folder / _BUILD)
+
+
+def staged_bytes(staging: Staging) -> int:
+    """Measure what an unfinished build has written already."""
+    paths = staging.folder.rglob("*")
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def staged_block_size(staging: Staging) -> int | None:
@@ -189,13 +228,28 @@ def disk_message(folder: Path, needed: int, free: int) -> str:
 
 
 def publish(staging: Staging) -> None:
-    """Move the complete dataset to its place with one rename, then clear up."""
+    """Move the complete dataset to its place with one rename, then clear up.
+
+    Raises
+    ------
+    OutputError
+        If a dataset is there and the build was not started to replace it.
+    """
+    for path in staging.dataset.rglob("*"):
+        fsync(path)
     fsync(staging.dataset)
-    if staging.out.is_dir() and any(staging.out.iterdir()):
+    if occupied(staging.out):
+        if not (staging.folder / _REPLACES).is_file():
+            raise OutputError(f"{staging.out} holds a dataset by now; it was not replaced")
         shutil.rmtree(staging.replaced, ignore_errors=True)
         staging.out.rename(staging.replaced)
     staging.dataset.rename(staging.out)
     fsync(staging.out.parent)
+    clear(staging)
+
+
+def clear(staging: Staging) -> None:
+    """Remove what a finished build leaves beside its dataset."""
     shutil.rmtree(staging.folder, ignore_errors=True)
     shutil.rmtree(staging.replaced, ignore_errors=True)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -185,7 +186,7 @@ def write_table(table: pd.DataFrame, path: Path, spec: TableSpec) -> None:
     content = pa.Table.from_pandas(
         table[list(spec.dtypes)], schema=pa.schema(fields), preserve_index=False, safe=True
     ).replace_schema_metadata({"table": spec.name, "row": spec.row})
-    partial = path.with_name(path.name + ".partial")
+    partial = _partial(path)
     pq.write_table(content, partial, compression="zstd")
     fsync(partial)
     partial.replace(path)
@@ -209,13 +210,18 @@ def read_table(path: Path, spec: TableSpec) -> pd.DataFrame:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file so that it is there whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
+    partial = _partial(path)
     with partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
     fsync(path.parent)
+
+
+def _partial(path: Path) -> Path:
+    """Name a temporary file that no other writer uses."""
+    return path.with_name(f"{path.name}.{uuid4().hex}.partial")
 
 
 def fsync(path: Path) -> None:

@@ -1,21 +1,30 @@
 """Whether a dataset is as its manifest says, and its parts agree with each other."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ceria_data import __version__
-from ceria_data.config import load_config, recipe_digest
+from ceria_data.config import BuildConfig, load_config, recipe_digest
 from ceria_data.dataset import Dataset
 from ceria_data.detector import record
-from ceria_data.digest import content_leaf, file_sha256, labels_leaf, missing_leaf, root_digest
-from ceria_data.draw import structure_entries
+from ceria_data.digest import (
+    content_leaf,
+    file_sha256,
+    labels_leaf,
+    missing_leaf,
+    root_digest,
+    table_bytes,
+)
+from ceria_data.draw import StructureEntry, draw_image, draw_structure, structure_entries
 from ceria_data.errors import CeriaError
+from ceria_data.facts import splits_of
 from ceria_data.parameters import camera_from_row
-from ceria_data.schema import ARRAYS, ATOMS, COLUMNS, SAMPLES, SPECIES, STRUCTURES, SUPPORT
+from ceria_data.schema import ARRAYS, SAMPLES, SPECIES, TABLES
+from ceria_data.simulate import sample_rows
 from ceria_data.store import CONFIG, MANIFEST, dataset_files, read_manifest, read_table, shard_path
 from ceria_data.targets import class_map, volume
 
@@ -78,8 +87,9 @@ def verify(
             on_progress(done, total)
             if problem:
                 problems.append(problem)
-    except CeriaError as error:
-        problems.append(Problem(str(folder), str(error)))
+    except (CeriaError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        # Whatever is broken in a dataset is a finding, not a crash.
+        problems.append(Problem(str(folder), f"{type(error).__name__}: {error}"))
     return problems
 
 
@@ -133,22 +143,34 @@ def check_tables(dataset: Dataset) -> list[Problem]:
     expect("samples.parquet", samples["sample"].tolist() == expected, "rows do not fit")
     per_particle = structures.groupby("particle")["split"].nunique()
     expect("structures.parquet", bool((per_particle == 1).all()), "a particle is in two splits")
-    for spec in ARRAYS:
-        array = dataset.arrays[spec.name]
-        first = len(entries) * (images if spec.dims[0] == "sample" else 1)
-        expect(f"data.zarr/{spec.name}", str(array.dtype) == spec.dtype, f"is {array.dtype}")
-        expect(f"data.zarr/{spec.name}", array.shape[0] == first, f"has {array.shape[0]} entries")
-        expect(
-            f"data.zarr/{spec.name}",
-            array.shape[-2:] == tuple(manifest["field_shape"]),
-            f"has images of {array.shape[-2:]} pixels",
-        )
+    for array_spec in ARRAYS:
+        array, where = dataset.arrays[array_spec.name], f"data.zarr/{array_spec.name}"
+        first = len(entries) * (images if array_spec.dims[0] == "sample" else 1)
+        expect(where, str(array.dtype) == array_spec.dtype, f"is {array.dtype}")
+        expect(where, array.shape[0] == first, f"has {array.shape[0]} entries")
+        expect(where, array.shape[-2:] == config.field.shape, f"has shape {array.shape}")
         shards = -(-array.shape[0] // (array.shards or array.chunks)[0])
-        written = [(dataset.folder / shard_path(spec, block)).is_file() for block in range(shards)]
-        expect(f"data.zarr/{spec.name}", all(written), f"{written.count(False)} shards are missing")
-    for table, name in ((dataset.columns, COLUMNS.name), (dataset.atoms, ATOMS.name)):
-        order = table["structure"].to_numpy()
-        expect(f"{name}.parquet", bool((np.diff(order) >= 0).all()), "rows are not in order")
+        paths = [dataset.folder / shard_path(array_spec, block) for block in range(shards)]
+        lost = sum(not path.is_file() for path in paths)
+        expect(where, not lost, f"{lost} shards are missing")
+    for spec in TABLES:
+        order = getattr(dataset, spec.name)["structure"].to_numpy()
+        expect(f"{spec.name}.parquet", bool((np.diff(order) >= 0).all()), "rows are not in order")
+        expect(f"{spec.name}.parquet", set(order) <= set(rows), "names unknown structures")
+    facts = {
+        "name": config.name,
+        "version": config.version,
+        "seed": config.seed,
+        "sampling_A": config.field.sampling_A,
+        "images_per_structure": images,
+        "max_count": config.max_count,
+        "n_structures": len(entries),
+        "n_samples": len(samples),
+        "n_planes": dataset.arrays["volume"].shape[1],
+        "splits": splits_of(config, samples),
+    }
+    for key, value in facts.items():
+        expect(MANIFEST, manifest[key] == value, f"{key} is {manifest[key]}, found {value}")
     return problems
 
 
@@ -164,7 +186,7 @@ def check_structures(dataset: Dataset) -> Iterator[Problem | None]:
             content.append(missing_leaf(entry.number))
             continue
         checker = _StructureCheck(dataset, entry.row, config.images_per_structure)
-        yield from checker.problems()
+        yield from checker.problems(config, entry)
         labels.append(checker.labels)
         content.append(checker.content)
     for name, leaves in (("labels_digest", labels), ("content_digest", content)):
@@ -178,28 +200,36 @@ class _StructureCheck:
     def __init__(self, dataset: Dataset, row: int, images: int) -> None:
         self.dataset, self.row = dataset, row
         self.rows = slice(row * images, (row + 1) * images)
-        own = {
-            spec.name: _rows_of(getattr(dataset, spec.name), row)
-            for spec in (SAMPLES, STRUCTURES, COLUMNS, ATOMS, SUPPORT)
-        }
+        own = {spec.name: dataset.rows_of(spec, row) for spec in TABLES}
         self.samples, self.columns, self.atoms = own["samples"], own["columns"], own["atoms"]
+        self.structures = own["structures"]
         self.occupancy = dataset.read("occupancy", row)
         self.volume = dataset.read("volume", row)
         self.counts = dataset.read("counts", self.rows)
         self.intensity = dataset.read("intensity", self.rows)
-        specs = (SAMPLES, STRUCTURES, COLUMNS, ATOMS, SUPPORT)
         self.labels = labels_leaf(
-            [(own[spec.name], spec) for spec in specs], self.occupancy, self.volume
+            [(own[spec.name], spec) for spec in TABLES], self.occupancy, self.volume
         )
         self.content = content_leaf(self.labels, self.counts, self.intensity)
 
-    def problems(self) -> Iterator[Problem | None]:
+    def problems(self, config: BuildConfig, entry: StructureEntry) -> Iterator[Problem | None]:
         """Yield what is wrong with this structure, or None."""
         where = f"structure {self.row}"
-        found: list[Problem | None] = [
-            Problem(where, what) for what in (*self._labels(), *self._pixels())
-        ]
+        checks = (*self._drawn(config, entry), *self._labels(), *self._pixels())
+        found: list[Problem | None] = [Problem(where, what) for what in checks]
         yield from found or [None]
+
+    def _drawn(self, config: BuildConfig, entry: StructureEntry) -> Iterator[str]:
+        if self.dataset.manifest["software"].get("ceria") != __version__:
+            return  # another version may draw other numbers
+        images = range(config.images_per_structure)
+        expected = sample_rows(config, entry, tuple(draw_image(config, entry, i) for i in images))
+        if table_bytes(expected, SAMPLES) != table_bytes(self.samples, SAMPLES):
+            yield "the samples do not follow from config and seed"
+        drawn = asdict(draw_structure(config, entry)) | {"zone_axis": None}
+        stored = self.structures.iloc[0].to_dict() | {"zone_axis": None}
+        if any(stored[name] != value for name, value in drawn.items()):
+            yield "the structure does not follow from config and seed"
 
     def _labels(self) -> Iterator[str]:
         field, manifest = self.dataset.field, self.dataset.manifest
@@ -246,9 +276,3 @@ class _StructureCheck:
                     f"sample {row['sample']}: {differing} counts do not follow from the "
                     "intensity and the camera's seed"
                 )
-
-
-def _rows_of(table: Any, structure: int) -> Any:
-    order = table["structure"].to_numpy()
-    lo, hi = np.searchsorted(order, [structure, structure + 1])
-    return table.iloc[lo:hi].reset_index(drop=True)

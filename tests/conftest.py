@@ -26,5 +26,6 @@ def tiny_folder(_built):
 def _no_pictures(monkeypatch):
     """Pictures take most of a tiny build; the shared dataset and its own tests draw them."""
     monkeypatch.setattr(
-        "ceria_data.finish.draw_previews", lambda dataset: (dataset.folder / "preview").mkdir()
+        "ceria_data.finish.draw_previews",
+        lambda dataset: (dataset.folder / "preview").mkdir(exist_ok=True),
     )

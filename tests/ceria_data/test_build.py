@@ -1,12 +1,14 @@
 import errno
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ceria_data import block, simulate
 from ceria_data.build import Progress, build
+from ceria_data.cluster import WorkerLostError
 from ceria_data.compare import compare, regenerate
 from ceria_data.dataset import open_dataset
 from ceria_data.errors import DatasetError, DiskSpaceError, OutputError, StructureError
@@ -314,3 +316,120 @@ def test_json_facts_can_be_dumped(tiny_folder):
     facts = json.loads(json.dumps(dataset_facts(open_dataset(tiny_folder))))
     assert facts["images"] == 12
     assert facts["ranges"]["dose_e_per_A2"] == "200"
+
+
+def test_a_worker_that_comes_late_cannot_write_into_another_build(tmp_path, monkeypatch):
+    """A task of one build still runs while another build takes its place."""
+    orders = []
+    real = block.build_block
+    with monkeypatch.context() as patch:
+        patch.setattr("ceria_data.build.build_block", lambda order: orders.append(order) or 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            build_tiny(tmp_path / "d", block=2)
+    other = tiny_config(("seed: 11", "seed: 12"))
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 1)
+        with pytest.raises(StopError):
+            build_tiny(tmp_path / "d", other, block=2, overwrite=True)
+    with pytest.raises(OutputError, match="belongs to another build"):
+        real(orders[0])
+    build_tiny(tmp_path / "d", other, resume=True)
+    build_tiny(tmp_path / "e", other)
+    assert digests(tmp_path / "d") == digests(tmp_path / "e")
+
+
+def test_a_receipt_of_another_build_is_not_accepted(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2)
+        with pytest.raises(StopError):
+            build_tiny(tmp_path / "d", block=2)
+    receipts = tmp_path / ".d.staging/receipts"
+    assert block.read_receipt(tmp_path / ".d.staging", 0, key="another") is None
+    (receipts / "block-000002.json").write_bytes((receipts / "block-000000.json").read_bytes())
+    done = interrupt_after(monkeypatch, 9)
+    build_tiny(tmp_path / "d", resume=True)
+    assert done == [2]
+
+
+def test_an_interrupted_replacement_is_continued_and_replaces(tiny, monkeypatch):
+    other = tiny_config(("seed: 11", "seed: 12"))
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 1)
+        with pytest.raises(StopError):
+            build_tiny(tiny, other, block=2, overwrite=True)
+    assert verify(tiny) == []
+    assert read_manifest(tiny)["seed"] == 11
+    done = interrupt_after(monkeypatch, 9)
+    build_tiny(tiny, other, resume=True)
+    assert done == [1, 2]
+    assert read_manifest(tiny)["seed"] == 12
+
+
+def test_a_dataset_that_appears_meanwhile_is_not_replaced(tiny_folder, tmp_path, monkeypatch):
+    real = block.build_block
+
+    def publishing(order):
+        if not (tmp_path / "d").exists():
+            shutil.copytree(tiny_folder, tmp_path / "d")
+        return real(order)
+
+    monkeypatch.setattr("ceria_data.build.build_block", publishing)
+    with pytest.raises(OutputError, match="was not replaced"):
+        build_tiny(tmp_path / "d", tiny_config(("seed: 11", "seed: 12")))
+    assert digests(tmp_path / "d") == digests(tiny_folder)
+
+
+class Fragile:
+    """Workers that die whenever a task has to simulate one certain structure."""
+
+    def __enter__(self):
+        return self.run_all
+
+    def __exit__(self, *_):
+        return None
+
+    def run_all(self, run, tasks, in_flight=None):
+        for task in tasks:
+            rows = [task.row] if hasattr(task, "row") else self.rows(task)
+            yield task, WorkerLostError("killed") if 3 in rows else run(task)
+
+    @staticmethod
+    def rows(order):
+        return [row for row in order.layout.rows(order.block) if row not in order.lost]
+
+
+def test_a_structure_that_kills_its_workers_is_found_among_its_block(tmp_path):
+    with pytest.raises(StructureError, match=r"1 of 6 .* structure 3 .*took its worker down"):
+        build(tiny_config(), tmp_path / "d", workers=Fragile, block=3)
+    build(tiny_config(), tmp_path / "d", workers=Fragile, resume=True, allow_missing=True)
+    assert [entry["structure"] for entry in read_manifest(tmp_path / "d")["missing"]] == [3]
+    assert verify(tmp_path / "d") == []
+
+
+def test_blocks_of_different_software_are_not_joined(tmp_path, monkeypatch):
+    versions = iter([{"numpy": "1"}, {"numpy": "2"}, {"numpy": "2"}])
+    monkeypatch.setattr("ceria_data.block.software", lambda: next(versions))
+    with pytest.raises(OutputError, match="workers of one kind"):
+        build_tiny(tmp_path / "d", block=2)
+
+
+@pytest.mark.parametrize("out", [".", ".."])
+def test_the_current_folder_cannot_be_the_dataset(tmp_path, monkeypatch, out):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(OutputError, match="name a folder inside"):
+        build_tiny(Path(out))
+
+
+def test_what_is_written_already_needs_no_more_room(tiny_folder, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2)
+        with pytest.raises(StopError):
+            build_tiny(tmp_path / "d", block=2)
+    from ceria_data.plan import plan
+
+    needed = plan(tiny_config(), block=2).bytes_on_disk
+    usage = shutil.disk_usage(tmp_path)._replace(free=needed - 1)
+    monkeypatch.setattr("ceria_data.staging.shutil.disk_usage", lambda _: usage)
+    build_tiny(tmp_path / "d", resume=True)
+    assert digests(tmp_path / "d") == digests(tiny_folder)

@@ -10,7 +10,7 @@ from ceria_data.limits_build import build_limits
 from ceria_data.observer import detectability
 from ceria_data.parameters import camera_from_row
 from ceria_data.schema import LIMITS
-from ceria_data.store import read_manifest
+from ceria_data.store import checksums, read_manifest
 from ceria_data.verify import verify
 from tests.tiny import Here, build_tiny, tiny_config
 
@@ -110,13 +110,16 @@ def test_cerium_is_easier_to_miss_than_oxygen_and_relaxation_helps(limits):
     assert median["O", "inner_relaxed"] > median["O", "inner"]
 
 
-def test_limits_become_part_of_a_dataset_once(tiny):
-    before = read_manifest(tiny)
-    build_limits(tiny, split="test", n_columns=2, out=None, workers=Here)
-    assert verify(tiny) == []
-    assert read_manifest(tiny)["content_digest"] == before["content_digest"]
-    with pytest.raises(OutputError, match="has limits already"):
-        build_limits(tiny, split="test", n_columns=2, out=None, workers=Here)
+def test_limits_lie_beside_a_dataset_which_stays_as_it_is(tiny):
+    before = checksums(tiny)
+    out = tiny.parent / "limits"
+    facts = build_limits(tiny, split="test", n_columns=2, out=out, workers=Here)
+    assert facts["columns"] == 2
+    assert checksums(tiny) == before
+    with pytest.raises(OutputError, match="exists already"):
+        build_limits(tiny, split="test", n_columns=2, out=out, workers=Here)
+    with pytest.raises(OutputError, match="make it first"):
+        build_limits(tiny, split="test", n_columns=2, out=out / "no" / "x", workers=Here)
 
 
 def test_limits_asked_for_by_the_config_come_with_the_build(tmp_path):
@@ -124,6 +127,15 @@ def test_limits_asked_for_by_the_config_come_with_the_build(tmp_path):
     out = build_tiny(tmp_path / "d", config)
     assert "limits.parquet" in read_manifest(out)["files"]
     assert verify(out) == []
+
+
+def test_a_build_interrupted_after_its_limits_can_be_continued(tmp_path, monkeypatch):
+    config = tiny_config(("seed: 11", "seed: 11\nlimits: {split: test, columns: 2}"))
+    with monkeypatch.context() as patch:
+        patch.setattr("ceria_data.build.verify", lambda folder: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            build_tiny(tmp_path / "d", config)
+    assert verify(build_tiny(tmp_path / "d", config, resume=True)) == []
 
 
 def test_the_choice_does_not_depend_on_the_order_of_results(fine):
