@@ -238,6 +238,14 @@ def _column_facts(inside: pd.DataFrame) -> dict[str, list[str]]:
     }
 
 
+def _taken(values: list[Any], dtype: str) -> str:
+    """Describe a range: its words, its only number, or its ends."""
+    if dtype == "str":
+        return ", ".join(values)
+    low, high = (f"{float(value):.6g}" for value in values)
+    return low if low == high else f"{low} to {high}"
+
+
 def _ranges(dataset: Dataset) -> list[dict[str, str]]:
     """List every drawn or measured quantity with its unit, its values and its meaning."""
     values = parameter_ranges(dataset.samples, dataset.structures)
@@ -246,10 +254,10 @@ def _ranges(dataset: Dataset) -> list[dict[str, str]]:
         {
             "name": name,
             "unit": meanings[name].unit,
-            "taken": text,
+            "taken": _taken(taken, meanings[name].dtype),
             "description": meanings[name].description,
         }
-        for name, text in values.items()
+        for name, taken in values.items()
         if name != "split"
     ]
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ceria_data import __version__, terminal
-from ceria_data.errors import CeriaError, MissingExtraError, NotADatasetError
+from ceria_data.errors import CeriaError, MissingExtraError, NotADatasetError, OutputError
 
 app = typer.Typer(
     name="ceria-data",
@@ -73,7 +73,7 @@ def build(
         from ceria_data.config import load_config, warnings_of
 
     loaded = load_config(config)
-    for warning in warnings_of(loaded):
+    for warning in () if quiet else warnings_of(loaded):
         terminal.warn(warning)
     opened = _workers(workers, scheduler, cluster, device)
     with terminal.progress(quiet=quiet or json) as advance:
@@ -115,11 +115,14 @@ def plan(
 ) -> None:
     """Predict size, time and memory of a build, without doing it."""
     with _generator("planning a build"):
-        from ceria_data.config import load_config
+        from ceria_data.config import load_config, warnings_of
         from ceria_data.plan import plan as plan_build
         from ceria_data.plan import plan_facts
 
-    terminal.show(plan_facts(plan_build(load_config(config))), quiet=quiet, json=json)
+    loaded = load_config(config)
+    facts = plan_facts(plan_build(loaded))
+    facts["warnings"] = [*warnings_of(loaded), *facts["warnings"]]
+    terminal.show(facts, quiet=quiet, json=json)
 
 
 @app.command()
@@ -142,8 +145,11 @@ def verify(
         problems = verify_dataset(folder, lambda done, total: advance("checks", done, total, 0))
     repaired: list[str] = []
     if problems and repair:
-        repaired = repair_dataset(folder)
-        problems = verify_dataset(folder)
+        try:
+            repaired = repair_dataset(folder)
+            problems = verify_dataset(folder)
+        except CeriaError as error:
+            terminal.warn(f"no repair: {error}")
     lines = [str(problem) for problem in problems]
     terminal.show(
         {
@@ -255,12 +261,15 @@ def preview(
     """Write a contact sheet, or a page to look at, into the current folder."""
     from ceria_data.dataset import open_dataset
     from ceria_data.preview import contact_sheet, html_page
+    from ceria_data.store import refuse_inside_dataset
 
     dataset = open_dataset(folder)
     name = f"{folder.resolve().name}-preview"
     path = out or Path(f"{name}.html" if html else f"{name}.png")
-    if not path.parent.is_dir():
-        raise NotADatasetError(f"{path.parent} is not a folder; choose another --out")
+    suffix = ".html" if html else ".png"
+    if path.suffix != suffix or path.is_dir() or not path.parent.is_dir():
+        raise OutputError(f"{path} cannot be written; expected the name of a new {suffix} file")
+    refuse_inside_dataset(path)
     if html:
         path.write_text(html_page(dataset), encoding="utf-8")
     else:

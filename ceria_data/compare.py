@@ -9,7 +9,7 @@ from ceria_data.config import load_config
 from ceria_data.dataset import Dataset, open_dataset
 from ceria_data.digest import labels_leaf
 from ceria_data.draw import structure_entries
-from ceria_data.errors import DatasetError
+from ceria_data.errors import CeriaError
 from ceria_data.schema import TABLES
 from ceria_data.simulate import simulate_structure
 from ceria_data.store import CONFIG
@@ -65,13 +65,13 @@ def compare(folder_a: Path, folder_b: Path) -> Comparison:
     ------
     NotADatasetError
         If one of the folders is no dataset.
-    DatasetError
+    CeriaError
         If their images have different shapes or numbers of images per structure.
     """
     a, b = open_dataset(folder_a), open_dataset(folder_b)
     for key in ("field_shape", "images_per_structure"):
         if a.manifest[key] != b.manifest[key]:
-            raise DatasetError(
+            raise CeriaError(
                 f"{key} is {a.manifest[key]} in {folder_a} and {b.manifest[key]} in {folder_b}; "
                 "only datasets with equal fields can be compared"
             )
@@ -167,13 +167,13 @@ def regenerate(folder: Path, sample: int, device: str = "cpu") -> Regeneration:
 
     Raises
     ------
-    ValueError
+    CeriaError
         If the dataset has no such sample.
     """
     dataset = open_dataset(folder)
     if sample not in set(dataset.samples["sample"]):
         last = int(dataset.samples["sample"].max())
-        raise ValueError(f"{folder} has no sample {sample}; its samples are 0 to {last}")
+        raise CeriaError(f"{folder} has no sample {sample}; its samples are 0 to {last}")
     config = load_config(str(folder / CONFIG))
     row, position = divmod(sample, config.images_per_structure)
     entry = structure_entries(config)[row]

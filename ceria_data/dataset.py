@@ -1,5 +1,6 @@
 """Reading a dataset; needs neither abTEM nor Dask."""
 
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -83,7 +84,12 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def __repr__(self) -> str:
+        name, version = self.manifest["name"], self.manifest["version"]
+        return f"<Dataset {name} {version}: {len(self)} samples in {self.folder}>"
+
     def __getitem__(self, index: int) -> Sample:
+        index = operator.index(index)
         if not -len(self) <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         row = self.samples.iloc[index]

@@ -1,5 +1,6 @@
 """Facts of a dataset, measured from its store."""
 
+from math import isfinite
 from typing import Any
 
 import pandas as pd
@@ -24,7 +25,6 @@ def dataset_facts(dataset: Dataset) -> dict[str, Any]:
         Plain values that JSON can hold.
     """
     manifest = dataset.manifest
-    ny, nx = manifest["field_shape"]
     size = sum(facts["size"] for facts in manifest["files"].values())
     return {
         "name": manifest["name"],
@@ -32,14 +32,11 @@ def dataset_facts(dataset: Dataset) -> dict[str, Any]:
         "format_version": manifest["format_version"],
         "structures": manifest["n_structures"],
         "images": manifest["n_samples"],
-        "field": f"{ny} x {nx} px (y, x) at {manifest['sampling_A']} Å/px",
+        "field_shape": manifest["field_shape"],
+        "sampling_A": manifest["sampling_A"],
         "bytes": size,
-        "splits": {
-            name: f"{split['structures']} structures, {split['samples']} images, "
-            f"{split['phonons']} phonon configurations"
-            for name, split in manifest["splits"].items()
-        },
-        "missing structures": [entry["structure"] for entry in manifest["missing"]],
+        "splits": manifest["splits"],
+        "missing_structures": [entry["structure"] for entry in manifest["missing"]],
         "ranges": parameter_ranges(dataset.samples, dataset.structures),
         "warnings": manifest["warnings"],
         "recipe_digest": manifest["recipe_digest"],
@@ -51,8 +48,8 @@ def dataset_facts(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def parameter_ranges(samples: pd.DataFrame, structures: pd.DataFrame) -> dict[str, str]:
-    """Describe the values that every drawn quantity takes in a dataset.
+def parameter_ranges(samples: pd.DataFrame, structures: pd.DataFrame) -> dict[str, list[Any]]:
+    """List the values that every drawn quantity takes in a dataset.
 
     Parameters
     ----------
@@ -60,22 +57,21 @@ def parameter_ranges(samples: pd.DataFrame, structures: pd.DataFrame) -> dict[st
 
     Returns
     -------
-    dict of str to str
-        ``lowest to highest`` of a number, the distinct values of a word.
+    dict of str to list
+        Lowest and highest of a number (infinity as the word ``inf``), the distinct values
+        of a word.
     """
-    ranges = {}
+    ranges: dict[str, list[Any]] = {}
     for table, spec in ((samples, SAMPLES), (structures, STRUCTURES)):
         for column in spec.columns:
             if column.name in _KEYS or not len(table):
                 continue
             values = table[column.name]
             if column.dtype == "str":
-                text = ", ".join(sorted(values.unique()))
-            elif values.min() == values.max():
-                text = f"{values.min():.6g}"
+                ranges[column.name] = sorted(values.unique())
             else:
-                text = f"{values.min():.6g} to {values.max():.6g}"
-            ranges[column.name] = text
+                ends = (values.min().item(), values.max().item())
+                ranges[column.name] = [end if isfinite(end) else str(end) for end in ends]
     return ranges
 
 

@@ -23,7 +23,14 @@ from ceria_data.limits import (
     run_limits_task,
 )
 from ceria_data.schema import LIMITS
-from ceria_data.store import CONFIG, checksums, write_manifest, write_table, write_text
+from ceria_data.store import (
+    CONFIG,
+    checksums,
+    refuse_inside_dataset,
+    write_manifest,
+    write_table,
+    write_text,
+)
 
 TABLE = f"{LIMITS.name}.parquet"
 ARRAYS = f"{LIMITS.name}.zarr"
@@ -68,8 +75,8 @@ def build_limits(
     ------
     OutputError
         If the place of the result is taken.
-    ValueError
-        If the split has no structures.
+    CeriaError
+        If the split has no usable columns.
     """
     dataset = open_dataset(folder, split)
     config = load_config(str(folder / CONFIG))
@@ -77,7 +84,7 @@ def build_limits(
     _check_target(out)
     pairs = choose_pairs(dataset, config, split, n_columns)
     if not pairs:
-        raise ValueError(f"split {split!r} of {folder} has no usable columns")
+        raise CeriaError(f"split {split!r} of {folder} has no usable columns")
     planes = int(dataset.manifest["n_planes"])
     tasks = limits_tasks(resolved_yaml(config), planes, pairs, device)
     with workers() as run_all:
@@ -117,6 +124,7 @@ def _check_target(out: Path | None) -> None:
         raise OutputError(f"{out} exists already; choose another --out")
     if not out.parent.is_dir():
         raise OutputError(f"{out.parent} is not a folder; make it first")
+    refuse_inside_dataset(out)
 
 
 def _unbroken(results: Any) -> Any:

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from ceria_data.digest import canonical_json, file_sha256
 from ceria_data.errors import DiskSpaceError, OutputError
-from ceria_data.store import MANIFEST, fsync, write_text
+from ceria_data.store import MANIFEST, fsync, refuse_inside_dataset, write_text
 
 _BUILD = "build.json"
 _REPLACES = "replaces-what-is-there"
@@ -54,8 +54,11 @@ def check_place(staging: Staging, *, resume: bool, overwrite: bool) -> None:
         raise OutputError("--resume and --overwrite exclude each other; give one of them")
     if not out.parent.is_dir():
         raise OutputError(f"{out.parent} is not a folder; make it first")
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
+    if out.is_symlink():
+        raise OutputError(f"{out} is a link; name the folder that it leads to")
+    if out.exists() and not out.is_dir():
         raise OutputError(f"{out} exists and is not a folder; choose another --out")
+    refuse_inside_dataset(out)
     if out.is_mount() or out.resolve() in (Path.cwd(), *Path.cwd().parents):
         raise OutputError(f"{out} cannot be replaced by a new folder; name a folder inside it")
     if occupied(out) and not (out / MANIFEST).is_file():
@@ -163,8 +166,7 @@ def open_staging(staging: Staging, fingerprint: dict[str, Any], *, overwrite: bo
     if differing:
         raise OutputError(
             f"the unfinished build in {staging.folder} was started with another "
-            f"{', '.join(differing)} (found {_short(found, differing)}, "
-            f"now {_short(fingerprint, differing)}); repeat that one, or --overwrite"
+            f"{' and '.join(differing)}; repeat the command that started it, or --overwrite"
         )
     sweep(staging)
     return False
@@ -222,8 +224,8 @@ def check_disk(folder: Path, needed: int) -> None:
 def disk_message(folder: Path, needed: int, free: int) -> str:
     """Say how much room there is and how much is needed."""
     return (
-        f"the disk of {folder} has {free / 1e9:.2f} GB free; the build needs about "
-        f"{needed / 1e9:.2f} GB more; free some room and continue with --resume"
+        f"the disk of {folder} has {free / 1e6:.1f} MB free; the build needs about "
+        f"{needed / 1e6:.1f} MB more; free some room and continue with --resume"
     )
 
 
@@ -252,7 +254,3 @@ def clear(staging: Staging) -> None:
     """Remove what a finished build leaves beside its dataset."""
     shutil.rmtree(staging.folder, ignore_errors=True)
     shutil.rmtree(staging.replaced, ignore_errors=True)
-
-
-def _short(content: dict[str, Any], keys: list[str]) -> str:
-    return ", ".join(str(content.get(key))[:40] for key in keys)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from ceria_data.digest import file_sha256
-from ceria_data.errors import NotADatasetError
+from ceria_data.errors import NotADatasetError, OutputError
 from ceria_data.schema import ARRAYS, FORMAT_VERSION, SPECIES, ArraySpec, TableSpec
 
 DATA = "data.zarr"
@@ -231,6 +231,19 @@ def fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def refuse_inside_dataset(path: Path) -> None:
+    """Refuse to write into a dataset, which never changes.
+
+    Raises
+    ------
+    OutputError
+        If a folder above `path` is a dataset.
+    """
+    for folder in path.resolve().parents:
+        if (folder / MANIFEST).is_file():
+            raise OutputError(f"{path} lies in the dataset {folder}; choose another --out")
 
 
 def dataset_files(folder: Path) -> list[str]:

@@ -135,10 +135,11 @@ class _Rate(ProgressColumn):
 
 def _lines(value: Any) -> list[str]:
     if isinstance(value, dict):
-        return [f"{key}: {item}" for key, item in value.items()] or ["-"]
+        return [f"{key}: {' '.join(_lines(item))}" for key, item in value.items()] or ["-"]
     if isinstance(value, (list, tuple)):
         if all(isinstance(item, (int, float)) for item in value):
-            value = [", ".join(str(item) for item in value)] if value else []
+            numbers = (f"{item:.6g}" if isinstance(item, float) else str(item) for item in value)
+            value = [", ".join(numbers)] if value else []
         return [str(item) for item in value] or ["none"]
     if isinstance(value, bool):
         return ["yes" if value else "no"]

@@ -11,7 +11,7 @@ from ceria_data.build import Progress, build
 from ceria_data.cluster import WorkerLostError
 from ceria_data.compare import compare, regenerate
 from ceria_data.dataset import open_dataset
-from ceria_data.errors import DatasetError, DiskSpaceError, OutputError, StructureError
+from ceria_data.errors import CeriaError, DatasetError, DiskSpaceError, OutputError, StructureError
 from ceria_data.store import read_manifest
 from ceria_data.verify import verify
 from tests.tiny import Here, build_tiny, reseal, tiny_config
@@ -66,7 +66,7 @@ def test_a_changed_sample_is_told_apart(tiny):
 
 
 def test_an_unknown_sample_is_refused(tiny_folder):
-    with pytest.raises(ValueError, match="no sample 12; its samples are 0 to 11"):
+    with pytest.raises(CeriaError, match="no sample 12; its samples are 0 to 11"):
         regenerate(tiny_folder, 12)
 
 
@@ -252,7 +252,7 @@ def test_an_image_that_is_not_finite_is_a_failure(tmp_path, monkeypatch):
 def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr("ceria_data.staging.shutil.disk_usage", lambda _: usage)
-    with pytest.raises(DiskSpaceError, match=r"0\.00 GB free; the build needs about"):
+    with pytest.raises(DiskSpaceError, match=r"0\.0 MB free; the build needs about"):
         build_tiny(tmp_path / "d")
     assert not (tmp_path / ".d.staging").exists()
 
@@ -315,7 +315,7 @@ def test_json_facts_can_be_dumped(tiny_folder):
 
     facts = json.loads(json.dumps(dataset_facts(open_dataset(tiny_folder))))
     assert facts["images"] == 12
-    assert facts["ranges"]["dose_e_per_A2"] == "200"
+    assert facts["ranges"]["dose_e_per_A2"] == [200.0, 200.0]
 
 
 def test_a_worker_that_comes_late_cannot_write_into_another_build(tmp_path, monkeypatch):

@@ -198,3 +198,38 @@ def test_a_dataset_is_read_without_the_generator(tiny_folder):
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "(24, 28)"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["preview", "{d}", "--out", "{d}/sheet.png"],
+        ["preview", "{d}", "--html", "--out", "{d}/page.html"],
+        ["preview", "{d}", "--out", "page.html"],
+        ["preview", "{d}", "--html", "--out", "sheet.png"],
+        ["limits", "{d}", "--out", "{d}/limits", "--workers", "0"],
+        ["build", "demo", "--out", "{d}/demo", "--workers", "0"],
+    ],
+    ids=" ".join,
+)
+def test_nothing_is_written_into_a_dataset_or_under_a_wrong_name(
+    ceria_data, tiny, tmp_path, monkeypatch, command
+):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    code, _, err = ceria_data(*(part.format(d=tiny) for part in command))
+    assert code == 2
+    assert "error:" in err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_plan_warns_as_the_build_would(ceria_data, config):
+    warnings = json.loads(ceria_data("plan", config, "--json")[1])["warnings"]
+    assert any("slice_thickness_A" in warning for warning in warnings)
+
+
+def test_a_dataset_without_manifest_cannot_be_repaired_but_is_reported(ceria_data, tiny):
+    (tiny / "manifest.json").unlink()
+    code, _, err = ceria_data("verify", tiny, "--repair")
+    assert code == 1
+    assert "no repair" in err
