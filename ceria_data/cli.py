@@ -137,14 +137,14 @@ def verify(
 ) -> None:
     """Check every file, table and array of a dataset; exit code 1 if anything is wrong."""
     _existing(folder)
-    with _generator("verifying a dataset"):
-        from ceria_data.repair import repair as repair_dataset
-        from ceria_data.verify import verify as verify_dataset
+    from ceria_data.verify import verify as verify_dataset
 
     with terminal.progress(quiet=quiet or json) as advance:
         problems = verify_dataset(folder, lambda done, total: advance("checks", done, total, 0))
     repaired: list[str] = []
     if problems and repair:
+        with _generator("repairing a dataset"):
+            from ceria_data.repair import repair as repair_dataset
         try:
             repaired = repair_dataset(folder)
             problems = verify_dataset(folder)

@@ -7,17 +7,19 @@ n-th number of its stream: another distribution of one field leaves all others u
 and other structures, images or splits play no part.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ceria_data.config import BuildConfig
 from ceria_data.distributions import draw
 from ceria_data.parameters import Camera, ImageParameters, StructureParameters, camera_from_row
 from ceria_data.randomness import sample_rng
-from ceria_data.schema import SAMPLES_PER_STRUCTURE_KEY
+from ceria_data.schema import SAMPLES, SAMPLES_PER_STRUCTURE_KEY
 from ceria_data.sections import Section
+from ceria_data.store import frame
 
 _COUNTING = Camera(kind="counting")
 
@@ -189,6 +191,28 @@ def camera_of(parameters: ImageParameters) -> Camera:
     True
     """
     return camera_from_row(vars(parameters))
+
+
+def sample_rows(
+    config: BuildConfig, entry: StructureEntry, images: tuple[ImageParameters, ...]
+) -> pd.DataFrame:
+    """Make the rows of `samples.parquet` for the images of one structure."""
+    rows: list[dict[str, Any]] = [
+        asdict(image)
+        | {
+            "sample": entry.row * config.images_per_structure + position,
+            "structure": entry.row,
+            "particle": entry.row,
+            "split": entry.split,
+            "frame": 0,
+            "time_s": 0.0,
+            "sampling_A": config.field.sampling_A,
+            "drift_x_A": 0.0,
+            "drift_y_A": 0.0,
+        }
+        for position, image in enumerate(images)
+    ]
+    return frame(rows, SAMPLES)
 
 
 def _draw_section(section: Section, rng: np.random.Generator, skip: str = "") -> dict[str, Any]:

@@ -19,7 +19,7 @@ from ceria_data.draw import (
     camera_of,
     draw_image,
     draw_structure,
-    sample_number,
+    sample_rows,
 )
 from ceria_data.errors import StructureError
 from ceria_data.grid import Cell, Field, cell_around
@@ -29,7 +29,7 @@ from ceria_data.parameters import ImageParameters
 from ceria_data.particle import build_structure
 from ceria_data.phonons import Configurations, displace
 from ceria_data.scattering import ScatteringSettings, exit_waves
-from ceria_data.schema import SAMPLES, STRUCTURES, TABLES
+from ceria_data.schema import STRUCTURES, TABLES
 from ceria_data.store import frame
 from ceria_data.structure import Structure
 from ceria_data.targets import class_map, volume
@@ -218,31 +218,6 @@ def label_structure(config: BuildConfig, entry: StructureEntry, planes: int) -> 
         occupancy=class_map(columns, field, config.max_count),
         volume=volume(atoms, columns, planes, field),
     )
-
-
-def sample_rows(
-    config: BuildConfig, entry: StructureEntry, images: tuple[ImageParameters, ...]
-) -> pd.DataFrame:
-    """Make the rows of `samples.parquet` for the images of one structure."""
-    rows: list[dict[str, Any]] = [
-        asdict(image)
-        | {
-            "sample": entry.row * config.images_per_structure + position,
-            "structure": entry.row,
-            "particle": entry.row,
-            "split": entry.split,
-            "frame": 0,
-            "time_s": 0.0,
-            "sampling_A": config.field.sampling_A,
-            "drift_x_A": 0.0,
-            "drift_y_A": 0.0,
-        }
-        for position, image in enumerate(images)
-    ]
-    assert all(
-        row["number"] == sample_number(entry.number, position) for position, row in enumerate(rows)
-    )
-    return frame(rows, SAMPLES)
 
 
 def _structure_row(

@@ -19,12 +19,17 @@ from ceria_data.digest import (
     root_digest,
     table_bytes,
 )
-from ceria_data.draw import StructureEntry, draw_image, draw_structure, structure_entries
+from ceria_data.draw import (
+    StructureEntry,
+    draw_image,
+    draw_structure,
+    sample_rows,
+    structure_entries,
+)
 from ceria_data.errors import CeriaError
 from ceria_data.facts import splits_of
 from ceria_data.parameters import camera_from_row
 from ceria_data.schema import ARRAYS, SAMPLES, SPECIES, TABLES
-from ceria_data.simulate import sample_rows
 from ceria_data.store import CONFIG, MANIFEST, dataset_files, read_manifest, read_table, shard_path
 from ceria_data.targets import class_map, volume
 

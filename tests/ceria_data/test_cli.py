@@ -190,6 +190,17 @@ def test_readers_need_no_generator(module):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_dataset_is_verified_without_the_generator(tiny_folder):
+    hidden = (*GENERATOR, "threadpoolctl")
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({hidden!r}));"
+        f"sys.argv = ['ceria-data', 'verify', {str(tiny_folder)!r}];"
+        "from ceria_data.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_dataset_is_read_without_the_generator(tiny_folder):
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({GENERATOR!r}));"
