@@ -8,6 +8,7 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, StrictUndefined
 
+from ceria_data.config import PHONON_ERROR
 from ceria_data.dataset import Dataset
 from ceria_data.facts import parameter_ranges
 from ceria_data.pictures import splits_of
@@ -22,8 +23,6 @@ _BY_SPLIT = {
 }
 _PHONONS_FOR_TRAINING = 4
 _SMALL_FIELD_A = 25.0
-_PHONON_ERROR = 0.165
-"""Image error of one configuration, as docs/physics.md defines it; falls with the root."""
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
 
 
@@ -158,7 +157,7 @@ def _splits(dataset: Dataset) -> list[dict[str, Any]]:
                 "structures": own["structure"].nunique(),
                 "images": len(own),
                 "phonons": phonons,
-                "error": f"{100 * _PHONON_ERROR / phonons**0.5:.1f} %",
+                "error": f"{100 * PHONON_ERROR / phonons**0.5:.1f} %",
             }
         )
     return rows

@@ -42,6 +42,9 @@ GENERATOR_VERSION = 1
 """Raised whenever the same config would give other values than before."""
 FIRST_NUMBERS = 1_000_000
 """Without a `first_number` the structures of split i are numbered from i times this."""
+PHONON_ERROR = 0.25
+"""Error of an image of one phonon configuration over the image's contrast; it falls with the
+root of their number. Measured on the benchmark's structures: docs/physics.md."""
 
 
 @dataclass(frozen=True)
@@ -274,10 +277,9 @@ def _split_warnings(config: BuildConfig, split: Split) -> Iterator[str]:
             f"structure.thickness_atoms reaches {thickest} atoms; counts above "
             f"max_count = {config.max_count} share one class"
         )
-    # The image error falls as 0.165 / sqrt(configurations), of the image's contrast.
     wanted = 32 if split.name.startswith("test") else 4
     if split.phonons < wanted:
-        error = 16.5 / split.phonons**0.5
+        error = 100 * PHONON_ERROR / split.phonons**0.5
         yield (
             f"phonons is {split.phonons}; {wanted} are advised here; images differ from the "
             f"thermal average by about {error:.0f} % of their contrast"

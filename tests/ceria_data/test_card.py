@@ -58,7 +58,7 @@ def test_counts_by_split_and_kind_are_those_of_the_tables(tiny, text):
         "validation": ["1", "2", "2"],
         "test": ["1", "2", "2"],
     }
-    assert splits["train"][3] == "11.7 %"  # 0.165 / sqrt(2)
+    assert splits["train"][3] == "17.7 %"  # 0.25 / sqrt(2)
     kinds = rows_after(text, "| kind |")
     assert kinds == {
         "cube": ["0", "1", "0"],

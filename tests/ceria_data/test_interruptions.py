@@ -89,7 +89,8 @@ def test_killed_again_and_again_it_ends_with_the_same_content(
             _, errors = process.communicate(timeout=120)
             assert "Traceback" not in errors
             # A worker that dies while it starts ends the command, with advice.
-            expected = {-signal.SIGKILL} if target == "driver" and victim else {0, 2}
+            # A driver may have ended by itself just before the signal.
+            expected = {-signal.SIGKILL, 0} if target == "driver" and victim else {0, 2}
             assert process.returncode in expected, errors
             assert process.returncode != 2 or "--resume" in errors
         if not out.exists():
@@ -125,17 +126,20 @@ def strike(process, out, target, chance):
         time.sleep(chance.uniform(0.0, 5.0))
     if process.poll() is not None:
         return None
-    victims = [psutil.Process(process.pid)]
-    if target == "worker":
-        victims = [
-            child
-            for child in victims[0].children(recursive=True)
-            if any("spawn_main" in part for part in child.cmdline())
-        ]
-    if not victims:
+    try:
+        victims = [psutil.Process(process.pid)]
+        if target == "worker":
+            victims = [
+                child
+                for child in victims[0].children(recursive=True)
+                if any("spawn_main" in part for part in child.cmdline())
+            ]
+        if not victims:
+            return None
+        victim = chance.choice(victims)
+        victim.send_signal(signal.SIGKILL)
+    except psutil.Error:  # it ended first
         return None
-    victim = chance.choice(victims)
-    victim.send_signal(signal.SIGKILL)
     return victim
 
 
