@@ -132,6 +132,8 @@ def labels_png(dataset: Dataset, samples: Sequence[Sample]) -> bytes:
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(samples), 3, squeeze=False)
     top = max([1, *(int(n) for sample in samples for n in _inside(sample)["occupancy"])])
+    largest = int(dataset.manifest["max_count"])
+    clipped = f"; class {largest} = {largest} or more" if top > largest else ""
     colours, norm = _class_colours(top)
     painted: Any = None
     for row, sample in zip(axes, samples, strict=True):
@@ -147,7 +149,7 @@ def labels_png(dataset: Dataset, samples: Sequence[Sample]) -> bytes:
             painted = axis.imshow(
                 classes, cmap=colours, norm=norm, extent=_extent(field), interpolation="nearest"
             )
-            axis.set_title(f"class map, {species}", fontsize=8)
+            axis.set_title(f"class map, {species}{clipped}", fontsize=8)
         for axis in row:
             axis.set_xlim(-0.5 * field.sampling, field.extent[1] - 0.5 * field.sampling)
             axis.set_ylim(field.extent[0] - 0.5 * field.sampling, -0.5 * field.sampling)
