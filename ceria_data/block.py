@@ -16,7 +16,7 @@ from ceria_data.draw import StructureEntry, structure_entries
 from ceria_data.errors import OutputError
 from ceria_data.provenance import machine, software
 from ceria_data.schema import TABLES
-from ceria_data.simulate import SimulatedStructure, simulate_structure
+from ceria_data.simulate import SimulatedStructure, simulate_structure, simulate_structures
 from ceria_data.staging import build_key
 from ceria_data.store import Layout, empty_arrays, frame, write_block, write_table, write_text
 
@@ -113,16 +113,15 @@ def build_block(order: Order) -> Receipt:
     """
     config = config_from_yaml(order.config)
     entries = [structure_entries(config)[row] for row in order.layout.rows(order.block)]
+    tried = [entry for entry in entries if entry.row not in order.lost]
+    simulated = simulate_structures(config, tried, order.layout.planes, order.device)
     results: list[SimulatedStructure | dict[str, Any]] = []
     for entry in entries:
         if entry.row in order.lost:
             results.append(failure(entry, RuntimeError(order.lost[entry.row])))
             continue
-        try:
-            results.append(simulate_structure(config, entry, order.layout.planes, order.device))
-        except Exception as error:
-            # One structure must not take the others of a long build with it.
-            results.append(failure(entry, error))
+        result = next(simulated)
+        results.append(failure(entry, result) if isinstance(result, Exception) else result)
     return write_results(order, config, entries, results)
 
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import Field, StrictBool, ValidationError, model_validator
 
-from ceria_data.config_checks import check_splits, check_together
+from ceria_data.config_checks import check_scattering, check_splits, check_together
 from ceria_data.config_text import LARGEST, explain, read_mapping, write_mapping
 from ceria_data.distributions import Distribution
 from ceria_data.errors import ConfigError
@@ -38,10 +38,12 @@ from ceria_data.sections import (
 )
 
 AnySection = TypeVar("AnySection", bound=Section)
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised whenever the same config would give other values than before."""
 FIRST_NUMBERS = 1_000_000
 """Without a `first_number` the structures of split i are numbered from i times this."""
+GRID_SAMPLING = 0.05
+"""Coarsest grid [Å] on which a transmission function computed there was validated."""
 PHONON_ERROR = 0.25
 """Error of an image of one phonon configuration over the image's contrast; it falls with the
 root of their number. Measured on the benchmark's structures: docs/physics.md."""
@@ -110,6 +112,7 @@ class BuildConfig(Section):
     @model_validator(mode="after")
     def _check_together(self) -> "BuildConfig":
         check_splits(self)
+        check_scattering(self)
         for split in self.splits:
             check_together(self, self.sections(split), split.name)
         return self
@@ -257,6 +260,11 @@ def warnings_of(config: BuildConfig) -> list[str]:
             found.setdefault(text, []).append(split.name)
     fixed = [*_section_warnings(config.field, "field")]
     fixed += _section_warnings(config.scattering, "scattering")
+    if config.scattering.transmission == "grid" and config.scattering.sampling_A > GRID_SAMPLING:
+        fixed.append(
+            f"scattering.sampling_A is {config.scattering.sampling_A:g} Å with transmission "
+            f"grid; validated up to {GRID_SAMPLING:g} Å"
+        )
     by_split = [
         text if len(names) == len(config.splits) else f"{text} (in {', '.join(names)})"
         for text, names in found.items()

@@ -9,6 +9,7 @@ from scipy import constants
 from ceria_data.crystal import family, view_axes
 from ceria_data.distributions import Distribution
 from ceria_data.errors import ConfigError
+from ceria_data.grid import GRID_BAND, SPLIT_BAND
 from ceria_data.shapes import edge_normal
 
 if TYPE_CHECKING:
@@ -37,6 +38,21 @@ def check_splits(config: "BuildConfig") -> None:
     if config.limits and config.limits.split not in names:
         raise ValueError(
             f"limits.split is {config.limits.split!r}; expected one of {', '.join(names)}"
+        )
+
+
+def check_scattering(config: "BuildConfig") -> None:
+    """Refuse what an engine cannot do."""
+    chosen = config.scattering
+    if chosen.engine == "abtem" and chosen.transmission != "grid":
+        raise ValueError(
+            f"scattering.transmission is {chosen.transmission!r} with engine abtem; expected "
+            "'grid', all that abTEM can do, with a sampling_A of 0.05 or less"
+        )
+    if chosen.engine == "batched" and chosen.fft != "numpy":
+        raise ValueError(
+            f"scattering.fft is {chosen.fft!r} with engine batched; leave fft out, it chooses "
+            "the Fourier transform of engine abtem"
         )
 
 
@@ -73,10 +89,11 @@ def wavelength(energy: float) -> float:
 
 
 def _check_aperture(config: "BuildConfig", sections: "Sections", split: str) -> None:
-    """Refuse an aperture beyond the 2/3 of all frequencies that the multislice grid keeps."""
+    """Refuse an aperture beyond the frequencies that the multislice grid keeps."""
     scattering = config.scattering
     step = min(scattering.sampling_A, config.field.sampling_A)
-    limit = 2 / 3 * wavelength(scattering.energy_keV) / (2 * step) * 1e3
+    band = SPLIT_BAND if scattering.transmission == "split" else GRID_BAND
+    limit = band * wavelength(scattering.energy_keV) / (2 * step) * 1e3
     aperture = _high(sections.optics.aperture_mrad)
     if aperture > limit:
         raise ValueError(

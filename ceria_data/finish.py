@@ -2,11 +2,13 @@
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ceria_data.abtem_waves import abtem_settings
 from ceria_data.block import Receipt
 from ceria_data.card import dataset_card
 from ceria_data.config import (
@@ -21,7 +23,6 @@ from ceria_data.digest import canonical_json, root_digest
 from ceria_data.facts import splits_of
 from ceria_data.plan import Plan
 from ceria_data.preview import draw_previews
-from ceria_data.scattering import abtem_settings
 from ceria_data.schema import FORMAT_VERSION, SPECIES, TABLES
 from ceria_data.simulate import settings_of
 from ceria_data.store import CARD, CONFIG, checksums, write_manifest, write_table, write_text
@@ -80,10 +81,7 @@ def finish_dataset(
         "content_digest": root_digest(leaf for receipt in receipts for leaf in receipt.content),
         "software": receipts[0].made_by["software"],
         "machine": receipts[0].made_by["machine"],
-        "engine": {
-            "name": config.scattering.engine,
-            "abtem": abtem_settings(settings_of(config), device),
-        },
+        "engine": _engine(config, device),
         "cost": _cost(receipts, tables["samples"]),
         "missing": [
             {key: entry[key] for key in ("structure", "number", "error")}
@@ -101,6 +99,14 @@ def finish_dataset(
     manifest["files"] = checksums(folder)
     write_manifest(folder, manifest)
     return manifest
+
+
+def _engine(config: BuildConfig, device: str) -> dict[str, Any]:
+    settings = settings_of(config)
+    record = asdict(settings)
+    if settings.engine == "abtem":
+        record["abtem"] = abtem_settings(settings, device)
+    return record
 
 
 def _cost(receipts: list[Receipt], samples: pd.DataFrame) -> dict[str, Any]:

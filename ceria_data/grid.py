@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 from math import ceil
 
+GRID_BAND, SPLIT_BAND = 0.66666, 0.95
+"""Highest frequency of the wave over the Nyquist frequency. Kirkland's 2/3 for a transmission
+function that is computed on the grid, and a little less: many grids have points exactly on
+2/3, where rounding would decide. One without aliases can use nearly all of the grid."""
+
 
 @dataclass(frozen=True)
 class Field:

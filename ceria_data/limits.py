@@ -11,23 +11,33 @@ from threadpoolctl import threadpool_limits
 
 from ceria_data.config import BuildConfig, config_from_yaml
 from ceria_data.dataset import Dataset
+from ceria_data.devices import to_host
 from ceria_data.draw import structure_entries
 from ceria_data.grid import Field, cell_around
 from ceria_data.observer import detectability
 from ceria_data.optics import form_image
-from ceria_data.parameters import ImageParameters, camera_from_row
-from ceria_data.phonons import Configurations
+from ceria_data.parameters import camera_from_row
 from ceria_data.randomness import sample_rng
-from ceria_data.scattering import ExitWaves, exit_waves
+from ceria_data.scattering import exit_waves
 from ceria_data.schema import LIMITS, SPECIES
-from ceria_data.simulate import LabelledStructure, field_of, label_structure, settings_of, to_host
+from ceria_data.simulate import (
+    LabelledStructure,
+    field_of,
+    label_structure,
+    settings_of,
+    specimen_of,
+)
 from ceria_data.store import frame
 from ceria_data.structure import Structure
+from ceria_data.waves import ScatteringSettings, Specimen
 
 PATCH_RADIUS = 12.0
 """Half the edge of the cell around a column [Å]; atoms outside are left out."""
 PATCH_MARGIN = 3.0
 """Rim of the cell that is not evaluated [Å]: the difference has faded there."""
+PHONONS = 8
+"""Thermal configurations, at most: the same ones with and without the atom, so that few give
+their difference."""
 
 _BOND_REACH = 0.55
 """Ce-O bonds are 0.433 lattice parameters long, the next Ce-O distance is 0.829."""
@@ -124,15 +134,31 @@ def run_limits_task(task: LimitsTask) -> tuple[list[dict[str, Any]], list[NDArra
     """
     config = config_from_yaml(task.config)
     labels = label_structure(config, structure_entries(config)[task.pairs[0].row], task.planes)
+    settings = replace(settings_of(config), padding_A=PATCH_MARGIN)
+    whole = specimen_of(labels, settings.slice_thickness_A)
+    whole = replace(whole, positions=whole.positions[:PHONONS])
+    patches = [_patch_around(config, labels, pair) for pair in task.pairs]
+    # The cases of a column share its complete image.
+    columns = {pair.site_id: patch for pair, patch in zip(task.pairs, patches, strict=True)}
+    specimens = [
+        *(_specimen(whole, patch, settings) for patch in columns.values()),
+        *(
+            _specimen(_lacking(whole, labels.structure, patch, pair), patch, settings, patch.atom)
+            for patch, pair in zip(patches, task.pairs, strict=True)
+        ),
+    ]
+    cell = cell_around(patches[0].field, settings.sampling_A, settings.padding_A)
+    with threadpool_limits(limits=1):  # as in `simulate`
+        waves = exit_waves(specimens, cell, settings, task.device)
+    complete = dict(zip(columns, waves, strict=False))
     rows, differences = [], []
-    complete: dict[tuple[int, int], NDArray[np.floating]] = {}
-    for pair in task.pairs:
-        patch = _patch_around(config, labels, pair)
+    for pair, patch, lacking in zip(task.pairs, patches, waves[len(columns) :], strict=True):
         image = labels.images[pair.position]
-        key = pair.site_id, pair.position  # the cases of a column share its complete image
-        if key not in complete:
-            complete[key] = patch.image(labels.configurations, image, task.device)
-        difference = patch.image(patch.lacking, image, task.device) - complete[key]
+        without, with_it = (
+            to_host(form_image(each, image, patch.field))
+            for each in (lacking, complete[pair.site_id])
+        )
+        difference = without - with_it
         difference[~patch.inside(field_of(config))] = 0.0
         rows.append(_row(pair, config, labels, patch))
         differences.append(difference.astype(np.float16))
@@ -141,50 +167,11 @@ def run_limits_task(task: LimitsTask) -> tuple[list[dict[str, Any]], list[NDArra
 
 @dataclass(frozen=True)
 class _Patch:
-    """A small cell around a column, cut out of the field on whole pixels."""
+    """A small field around a column, cut out of the field on whole pixels."""
 
-    config: BuildConfig
-    labels: LabelledStructure
     field: Field
     first_pixel: tuple[int, int]
     atom: int
-    lacking: Configurations
-
-    def image(
-        self, configurations: Configurations, image: ImageParameters, device: str
-    ) -> NDArray[np.floating]:
-        """Form the image of the atoms in the cell; an atom at NaN is missing."""
-        with threadpool_limits(limits=1):  # as in `simulate`
-            waves = self._scatter(configurations, device)
-        return to_host(form_image(waves, image, self.field))
-
-    def _scatter(self, configurations: Configurations, device: str) -> ExitWaves:
-        settings = replace(settings_of(self.config), padding_A=PATCH_MARGIN)
-        cell = cell_around(self.field, settings.sampling_A, settings.padding_A)
-        y0, x0 = (n * self.field.sampling for n in self.first_pixel)
-        shift = np.array([x0, y0, 0.0])
-        ideal = self.labels.structure.positions - shift
-        x_min, x_max, y_min, y_max = cell.bounds
-        near = (
-            (ideal[:, 0] > x_min)
-            & (ideal[:, 0] < x_max)
-            & (ideal[:, 1] > y_min)
-            & (ideal[:, 1] < y_max)
-        )
-        positions = configurations.positions - shift
-        near &= np.isfinite(positions).all(axis=(0, 2))
-        carbon = configurations.support - shift
-        mean = carbon.mean(axis=0)
-        near_carbon = (
-            (mean[:, 0] > x_min)
-            & (mean[:, 0] < x_max)
-            & (mean[:, 1] > y_min)
-            & (mean[:, 1] < y_max)
-        )
-        species = self.labels.structure.species[near]
-        return exit_waves(
-            positions[:, near], species, carbon[:, near_carbon], cell, settings, device
-        )
 
     def inside(self, field: Field) -> NDArray[np.bool_]:
         """Pixels of the patch that the stored image has."""
@@ -197,22 +184,40 @@ def _patch_around(config: BuildConfig, labels: LabelledStructure, pair: Pair) ->
     structure, sampling = labels.structure, config.field.sampling_A
     own = np.flatnonzero(structure.site_id == pair.site_id)
     own = own[np.argsort(structure.positions[own, 2], kind="stable")]
-    atom = int(own[-1] if pair.case == "end" else own[len(own) // 2])
     column = _column(labels, pair)
     half = round((PATCH_RADIUS - PATCH_MARGIN) / sampling)
-    first = (round(column["y_A"] / sampling) - half, round(column["x_A"] / sampling) - half)
-    positions = labels.configurations.positions.copy()
-    if pair.case == "inner_relaxed":
-        positions += _relaxation(structure, atom)
-    positions[:, atom] = np.nan
     return _Patch(
-        config=config,
-        labels=labels,
         field=Field((2 * half + 1, 2 * half + 1), sampling),
-        first_pixel=first,
-        atom=atom,
-        lacking=replace(labels.configurations, positions=positions),
+        first_pixel=(
+            round(column["y_A"] / sampling) - half,
+            round(column["x_A"] / sampling) - half,
+        ),
+        atom=int(own[-1] if pair.case == "end" else own[len(own) // 2]),
     )
+
+
+def _lacking(whole: Specimen, structure: Structure, patch: _Patch, pair: Pair) -> Specimen:
+    """Let the neighbours of the missing atom go where they are without it."""
+    if pair.case != "inner_relaxed":
+        return whole
+    moved = whole.positions.copy()
+    moved[:, : len(structure.positions)] += _relaxation(structure, patch.atom)
+    return replace(whole, positions=moved)
+
+
+def _specimen(
+    whole: Specimen, patch: _Patch, settings: ScatteringSettings, missing: int | None = None
+) -> Specimen:
+    """Take the atoms around a column, without the missing one, in the slices of the whole."""
+    cell = cell_around(patch.field, settings.sampling_A, settings.padding_A)
+    x_min, x_max, y_min, y_max = cell.bounds
+    y0, x0 = (n * patch.field.sampling for n in patch.first_pixel)
+    shifted = whole.positions - np.array([x0, y0, 0.0])
+    x, y = shifted[..., 0].mean(axis=0), shifted[..., 1].mean(axis=0)
+    near = (x > x_min) & (x < x_max) & (y > y_min) & (y < y_max)
+    if missing is not None:
+        near[missing] = False
+    return replace(whole, positions=shifted).of(near)
 
 
 def _relaxation(structure: Structure, atom: int) -> NDArray[np.float64]:

@@ -1,18 +1,20 @@
 """Images: what the objective lens makes of an exit wave."""
 
-from math import ceil, floor, pi, sqrt
+from collections.abc import Iterator
+from math import ceil, pi, sqrt
 from typing import Any
 
 import numpy as np
 from abtem.core.energy import energy2wavelength
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace, device, is_numpy_array
 from numpy.typing import NDArray
 from scipy.fft import next_fast_len
 
 from ceria_data.aberrations import aberrations_of, ray_displacement, wave_aberration
+from ceria_data.fourier import ifft, irfft2, rfft2
 from ceria_data.grid import Cell, Field
 from ceria_data.parameters import ImageParameters
-from ceria_data.scattering import ExitWaves
+from ceria_data.waves import ExitWaves, highest_orders, keep_orders, widen
 
 FOCAL_RANGE = 3.0
 """The focal sum ends at this many standard deviations."""
@@ -112,40 +114,63 @@ def form_image(exit_waves: ExitWaves, parameters: ImageParameters, field: Field)
     ... )
     >>> field = Field((16, 20), 0.2)
     >>> cell = cell_around(field, sampling=0.1, padding=2.0)
-    >>> vacuum = ExitWaves(np.ones((1, *cell.shape), np.complex64), 0.0, cell, 300e3)
+    >>> vacuum = ExitWaves.from_waves(np.ones((1, *cell.shape), np.complex64), 0.0, cell, 300e3)
     >>> intensity = form_image(vacuum, image, field)
     >>> intensity.shape, float(abs(intensity - 1).max()) < 1e-6
     ((16, 20), True)
     """
     _check(exit_waves, parameters, field)
-    waves, cell = exit_waves.waves, exit_waves.cell
-    xp = array_namespace(waves)
-    (ny, nx), (length_y, length_x) = cell.shape, cell.extent
+    spectra, cell = exit_waves.spectra, exit_waves.cell
+    xp = array_namespace(spectra)
     wavelength = energy2wavelength(exit_waves.energy_eV)
-    edge = parameters.aperture_mrad * 1e-3 / wavelength + 1 / min(cell.extent)
-    hy, hx = _orders(edge, length_y, ny), _orders(edge, length_x, nx)
-    spectrum = xp.fft.fftn(waves, axes=(-2, -1))
-    spectrum = _resize(_resize(spectrum, 2 * hy + 1, hy, -2), 2 * hx + 1, hx, -1)
-    ky, kx = (
-        _frequencies(2 * hy + 1, length_y, xp, waves),
-        _frequencies(2 * hx + 1, length_x, xp, waves),
-    )
+    hy, hx = highest_orders(_edge(parameters, exit_waves), cell)
+    if (hy, hx) != exit_waves.orders:
+        spectra = keep_orders(spectra, (hy, hx))
     # The intensity has twice the frequencies of the wave; this grid holds them all.
     my, mx = next_fast_len(4 * hy + 1), next_fast_len(4 * hx + 1)
+    total = xp.zeros((my, mx), dtype=xp.real(spectra).dtype, device=device(spectra))
+    ky, kx = (
+        _frequencies(2 * order + 1, length, xp, spectra)
+        for order, length in zip((hy, hx), cell.extent, strict=True)
+    )
     angle = wavelength * (kx[None, :] + 1j * ky[:, None])
+    # Caches of a CPU like one wave at a time; a GPU likes many.
+    together = 1 if is_numpy_array(spectra) else spectra.shape[0]
+    for transfer, weight in _transfers(angle, exit_waves, parameters, wavelength):
+        transfer = xp.astype(transfer, spectra.dtype)
+        for first in range(0, spectra.shape[0], together):
+            wave = spectra[first : first + together, :, :] * transfer
+            wave = ifft(widen(wave, hy, my, -2), axis=-2)
+            wave = ifft(widen(wave, hx, mx, -1), axis=-1)
+            square = xp.real(wave) ** 2 + xp.imag(wave) ** 2
+            # In the same order however many there are.
+            for i in range(square.shape[0]):
+                total = total + weight * square[i, :, :]
+    total = total * ((my * mx) ** 2 / spectra.shape[0])
+    return _integrate_pixels(total, (2 * hy, 2 * hx), cell, field)
+
+
+def _transfers(
+    angle: Any, exit_waves: ExitWaves, parameters: ImageParameters, wavelength: float
+) -> Iterator[tuple[Any, float]]:
+    """Give the transfer function of the lens and its weight for every focus of the sum."""
+    xp = array_namespace(angle)
     lens = _lens(angle, exit_waves, parameters, wavelength)
     offsets, weights = focal_nodes(
         parameters.focal_spread_A, parameters.aperture_mrad, parameters.energy_keV
     )
-    total = xp.zeros((my, mx), dtype=xp.real(waves).dtype, device=device(waves))
-    for offset, weight in zip(offsets.tolist(), weights.tolist(), strict=True):
-        focus = xp.exp(1j * (pi / wavelength * offset) * xp.abs(angle) ** 2)
-        transfer = xp.astype(lens * focus, waves.dtype)
-        wave = xp.fft.ifft(_resize(spectrum * transfer, my, hy, -2), axis=-2)
-        wave = xp.fft.ifft(_resize(wave, mx, hx, -1), axis=-1)
-        total = total + weight * xp.sum(xp.real(wave) ** 2 + xp.imag(wave) ** 2, axis=0)
-    total = total * ((my * mx / (ny * nx)) ** 2 / waves.shape[0])
-    return _integrate_pixels(total, (2 * hy, 2 * hx), cell, field)
+    phase = (1j * pi / wavelength) * xp.abs(angle) ** 2
+    transfer = lens * xp.exp(phase * float(offsets[0]))
+    step = xp.exp(phase * float(offsets[-1] - offsets[0]) / max(len(offsets) - 1, 1))
+    for weight in weights.tolist():
+        yield transfer, weight
+        transfer = transfer * step
+
+
+def _edge(parameters: ImageParameters, exit_waves: ExitWaves) -> float:
+    """Highest frequency that the aperture lets through, with its soft edge [1/Å]."""
+    wavelength = energy2wavelength(exit_waves.energy_eV)
+    return float(parameters.aperture_mrad * 1e-3 / wavelength + 1 / min(exit_waves.cell.extent))
 
 
 def _check(exit_waves: ExitWaves, parameters: ImageParameters, field: Field) -> None:
@@ -156,6 +181,12 @@ def _check(exit_waves: ExitWaves, parameters: ImageParameters, field: Field) -> 
             f"exit waves of {exit_waves.energy_eV / 1e3} keV cannot give an image at "
             f"{parameters.energy_keV} keV; scatter the structure again"
         )
+    wanted = highest_orders(_edge(parameters, exit_waves), cell)
+    if any(order > kept for order, kept in zip(wanted, exit_waves.orders, strict=True)):
+        raise ValueError(
+            f"an aperture of {parameters.aperture_mrad} mrad needs the orders of diffraction up "
+            f"to {wanted}, the exit waves have {exit_waves.orders}; keep larger angles"
+        )
     needed = [o + n * cell.oversampling for o, n in zip(cell.origin, field.shape, strict=True)]
     if (
         abs(cell.sampling * cell.oversampling - field.sampling) > 1e-9 * field.sampling
@@ -165,28 +196,10 @@ def _check(exit_waves: ExitWaves, parameters: ImageParameters, field: Field) -> 
         raise ValueError(f"{cell} does not hold {field}; make it with grid.cell_around")
 
 
-def _orders(edge: float, length: float, size: int) -> int:
-    """Highest order of diffraction up to the edge [1/Å] that the grid holds below Nyquist."""
-    return max(1, min(floor(edge * length), (size - 1) // 2))
-
-
 def _frequencies(size: int, length: float, xp: Any, like: Any) -> Any:
     """Spatial frequencies [1/Å] in the order of an FFT."""
     orders = np.fft.fftfreq(size, 1 / size) / length
     return xp.asarray(orders, dtype=xp.float64, device=device(like))
-
-
-def _resize(spectrum: Any, size: int, order: int, axis: int) -> Any:
-    """Keep the orders up to `order` along an axis and lay them out for an FFT of `size`."""
-    xp = array_namespace(spectrum)
-    spectrum = xp.moveaxis(spectrum, axis, 0)
-    gap = xp.zeros(
-        (size - 2 * order - 1, *spectrum.shape[1:]),
-        dtype=spectrum.dtype,
-        device=device(spectrum),
-    )
-    parts = [spectrum[: order + 1, ...], gap, spectrum[-order:, ...]]
-    return xp.moveaxis(xp.concat(parts, axis=0), 0, axis)
 
 
 def _lens(angle: Any, exit_waves: ExitWaves, parameters: ImageParameters, wavelength: float) -> Any:
@@ -210,12 +223,13 @@ def _integrate_pixels(intensity: Any, orders: tuple[int, int], cell: Cell, field
     xp = array_namespace(intensity)
     (ny, nx), (my, mx) = cell.shape, intensity.shape
     by, bx = (min(order, (n - 1) // 2) for order, n in zip(orders, cell.shape, strict=True))
-    spectrum = _resize(xp.fft.rfftn(intensity), ny, by, 0)[:, : bx + 1]
+    spectrum = rfft2(intensity)[:, : bx + 1]
+    spectrum = widen(xp.concat([spectrum[: by + 1, :], spectrum[-by:, :]], axis=0), by, ny, -2)
     ky = _frequencies(ny, cell.extent[0], xp, intensity)
     kx = _frequencies(nx, cell.extent[1], xp, intensity)[: bx + 1]
     area = _sinc(ky * field.sampling)[:, None] * _sinc(kx * field.sampling)[None, :]
     spectrum = spectrum * xp.astype(area * (ny * nx / (my * mx)), intensity.dtype)
-    fine = xp.fft.irfftn(spectrum, s=(ny, nx), axes=(0, 1))
+    fine = irfft2(spectrum, (ny, nx))
     (y0, x0), step = cell.origin, cell.oversampling
     y1, x1 = y0 + step * field.shape[0], x0 + step * field.shape[1]
     # A square averaged over a pixel is not negative; its rounding error may be.

@@ -171,11 +171,12 @@ class StructureSection(Section):
 class ScatteringSection(Section):
     """How exit waves are computed, the same for all structures."""
 
-    engine: Literal["abtem"] = "abtem"
+    engine: Literal["batched", "abtem"] = "batched"
+    transmission: Literal["split", "grid"] = "split"
     energy_keV: Annotated[
         float, Constant("keV", 60.0, 300.0, (200.0, 300.0), "values in eV must be divided by 1000")
     ] = 300.0
-    sampling_A: Annotated[float, Constant("Å", 0.02, 0.2, (0.02, 0.067))] = 0.067
+    sampling_A: Annotated[float, Constant("Å", 0.02, 0.2, (0.02, 0.1))] = 0.1
     slice_thickness_A: Annotated[float, Constant("Å", 0.1, 4.0, (0.1, 0.5))] = 0.5
     padding_A: Annotated[float, Constant("Å", 2.0, 200.0, (8.0, 200.0), _NM)] = 8.0
     precision: Literal["float32", "float64"] = "float32"

@@ -1,7 +1,7 @@
 """The spine: from a config and the row of a structure to its labels and images."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from ceria_data.config import BuildConfig
 from ceria_data.detector import record
+from ceria_data.devices import to_host
 from ceria_data.digest import content_leaf, labels_leaf
 from ceria_data.draw import (
     StructureEntry,
@@ -28,11 +29,13 @@ from ceria_data.optics import form_image
 from ceria_data.parameters import ImageParameters
 from ceria_data.particle import build_structure
 from ceria_data.phonons import Configurations, displace
-from ceria_data.scattering import ScatteringSettings, exit_waves
+from ceria_data.scattering import exit_waves, specimens_together
 from ceria_data.schema import STRUCTURES, TABLES
+from ceria_data.slices import lay_slices
 from ceria_data.store import frame
 from ceria_data.structure import Structure
 from ceria_data.targets import class_map, volume
+from ceria_data.waves import SYMBOLS, ExitWaves, ScatteringSettings, Specimen
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,10 @@ def field_of(config: BuildConfig) -> Field:
 
 def settings_of(config: BuildConfig) -> ScatteringSettings:
     """Describe the multislice calculation of a config."""
-    return ScatteringSettings(**config.scattering.model_dump(exclude={"engine"}))
+    widest = max(
+        float(config.sections(split).optics.aperture_mrad.support[-1]) for split in config.splits
+    )
+    return ScatteringSettings(**config.scattering.model_dump(), kept_mrad=widest)
 
 
 def cell_of(config: BuildConfig) -> Cell:
@@ -108,52 +114,89 @@ def cell_of(config: BuildConfig) -> Cell:
     return cell_around(field_of(config), config.scattering.sampling_A, config.scattering.padding_A)
 
 
-def simulate_structure(
-    config: BuildConfig, entry: StructureEntry, planes: int, device: str = "cpu"
-) -> SimulatedStructure:
-    """Simulate one structure: its atoms, labels, exit waves and all its images.
+def simulate_structures(
+    config: BuildConfig, entries: Sequence[StructureEntry], planes: int, device: str = "cpu"
+) -> Iterator["SimulatedStructure | Exception"]:
+    """Simulate structures: their atoms, labels, exit waves and all their images.
 
     Parameters
     ----------
     config : BuildConfig
-    entry : StructureEntry
-        Row, split and number of the structure.
+    entries : sequence of StructureEntry
+        Rows, splits and numbers of the structures.
     planes : int
         Lattice planes of the dataset's volume.
     device : str
-        ``cpu`` or ``gpu``.
+        ``cpu`` or ``gpu``. On a GPU the waves of several structures go together.
 
-    Returns
-    -------
-    SimulatedStructure
+    Yields
+    ------
+    SimulatedStructure or Exception
+        In the order of `entries`; what went wrong, for a structure that could not be
+        simulated.
+    """
+    together = specimens_together(
+        cell_of(config), settings_of(config), max(s.phonons for s in config.splits), device
+    )
+    for first in range(0, len(entries), together):
+        group = entries[first : first + together]
+        try:
+            yield from _simulate(config, group, planes, device)
+        except Exception as error:
+            if len(group) == 1:
+                yield error
+                continue
+            # One structure must not take the others with it.
+            for entry in group:
+                yield from simulate_structures(config, [entry], planes, device)
+
+
+def simulate_structure(
+    config: BuildConfig, entry: StructureEntry, planes: int, device: str = "cpu"
+) -> SimulatedStructure:
+    """Simulate one structure; see `simulate_structures`.
 
     Raises
     ------
     StructureError
-        If an image holds a number that is not finite.
+        If an image holds a number that is not finite, or an atom leaves the cell.
     """
+    (simulated,) = _simulate(config, (entry,), planes, device)
+    return simulated
+
+
+def _simulate(
+    config: BuildConfig, entries: Sequence[StructureEntry], planes: int, device: str
+) -> list[SimulatedStructure]:
+    """Simulate structures whose waves go together."""
     seconds: dict[str, float] = {}
-    field = field_of(config)
+    settings = settings_of(config)
     with _timed(seconds, "structure and labels"):
-        labels = label_structure(config, entry, planes)
+        labels = [label_structure(config, entry, planes) for entry in entries]
+        specimens = [specimen_of(each, settings.slice_thickness_A) for each in labels]
     # Sums of a matrix product depend on how many threads share it.
     with _timed(seconds, "scattering"), threadpool_limits(limits=1):
-        waves = exit_waves(
-            labels.configurations.positions,
-            labels.structure.species,
-            labels.configurations.support,
-            cell_of(config),
-            settings_of(config),
-            device,
-        )
+        waves = exit_waves(specimens, cell_of(config), settings, device)
+    shared = {stage: spent / len(entries) for stage, spent in seconds.items()}
+    return [
+        _simulate_images(one, behind, field_of(config), dict(shared))
+        for one, behind in zip(labels, waves, strict=True)
+    ]
+
+
+def _simulate_images(
+    labels: LabelledStructure, waves: ExitWaves, field: Field, seconds: dict[str, float]
+) -> SimulatedStructure:
+    """Form and record all images of one structure."""
     intensities, records = [], []
     for image in labels.images:
         with _timed(seconds, "optics"):
             intensity = to_host(form_image(waves, image, field)).astype(np.float16)
         if not np.isfinite(intensity).all():
+            row = labels.structures.iloc[0]
             raise StructureError(
-                f"structure {entry.row} (number {entry.number}): the image of sample number "
-                f"{image.number} is not finite; its optics are {image}"
+                f"structure {row['structure']} (number {row['number']}): the image of sample "
+                f"number {image.number} is not finite; its optics are {image}"
             )
         with _timed(seconds, "camera"):
             records.append(record_sample(intensity, image, field))
@@ -161,10 +204,28 @@ def simulate_structure(
     return SimulatedStructure(labels, np.stack(intensities), np.stack(records), seconds)
 
 
-def to_host(array: Any) -> NDArray[Any]:
-    """Bring an array to the host: the one place where pixels leave a GPU."""
-    on_gpu = hasattr(array, "get")
-    return np.asarray(array.get() if on_gpu else array)
+def specimen_of(labels: LabelledStructure, slice_thickness: float) -> Specimen:
+    """Take the atoms that scatter, crystal and support, and lay slices on them.
+
+    Parameters
+    ----------
+    labels : LabelledStructure
+    slice_thickness : float
+        Å.
+
+    Returns
+    -------
+    Specimen
+        The atoms of the crystal first.
+    """
+    structure, configurations = labels.structure, labels.configurations
+    carbon = np.full(len(structure.support), SYMBOLS.index("C"), np.uint8)
+    z = np.concatenate([structure.positions[:, 2], structure.support[:, 2]])
+    return Specimen(
+        positions=np.concatenate([configurations.positions, configurations.support], axis=1),
+        numbers=np.concatenate([structure.species, carbon]),
+        slices=lay_slices(z, slice_thickness),
+    )
 
 
 def record_sample(

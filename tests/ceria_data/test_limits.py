@@ -55,7 +55,13 @@ def test_the_difference_is_that_of_the_full_field(fine, limits):
     from ceria_data.draw import structure_entries
     from ceria_data.optics import form_image
     from ceria_data.scattering import exit_waves
-    from ceria_data.simulate import cell_of, field_of, label_structure, settings_of
+    from ceria_data.simulate import (
+        cell_of,
+        field_of,
+        label_structure,
+        settings_of,
+        specimen_of,
+    )
 
     table, differences = limits
     config = load_config(fine / "config.yaml")
@@ -67,14 +73,10 @@ def test_the_difference_is_that_of_the_full_field(fine, limits):
         image = labels.images[row["sample"] % 2]
         pictures = []
         for lost in ([], [atom]):
-            kept = np.delete(np.arange(len(labels.structure.species)), lost)
-            waves = exit_waves(
-                labels.configurations.positions[:, kept],
-                labels.structure.species[kept],
-                labels.configurations.support,
-                cell_of(config),
-                settings_of(config),
-            )
+            whole = specimen_of(labels, 0.5)
+            kept = np.ones(len(whole.numbers), bool)
+            kept[lost] = False
+            (waves,) = exit_waves([whole.of(kept)], cell_of(config), settings_of(config))
             pictures.append(form_image(waves, image, field_of(config)))
         expected = pictures[1] - pictures[0]
         found = np.zeros_like(expected)

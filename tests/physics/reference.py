@@ -4,6 +4,8 @@ import numpy as np
 from scipy import constants
 
 from ceria_data.parameters import ImageParameters
+from ceria_data.slices import lay_slices
+from ceria_data.waves import Specimen
 
 LATTICE = 5.411
 CERIUM, OXYGEN = 0, 1
@@ -27,11 +29,11 @@ def island(half_x, half_y, half_z):
     return positions, species
 
 
-def rattled(positions, species, phonons, seed=0):
-    """Thermal displacements of 0.06 Å (Ce) and 0.08 Å (O): (phonon, atom, 3)."""
-    rms = np.where(species == CERIUM, 0.06, 0.08)[:, None]
+def specimen(positions, numbers, phonons=1, seed=0, rms=1.0, thickness=0.5):
+    """Atoms with thermal displacements of 0.06 Å (Ce) and 0.08 Å (O), times `rms`, in slices."""
+    width = rms * np.where(numbers == CERIUM, 0.06, 0.08)[:, None]
     draw = np.random.default_rng(seed).standard_normal((phonons, *positions.shape))
-    return positions + rms * draw
+    return Specimen(positions + width * draw, numbers, lay_slices(positions[:, 2], thickness))
 
 
 def image_parameters(**changes):

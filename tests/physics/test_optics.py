@@ -9,8 +9,9 @@ from ceria_data import optics
 from ceria_data.aberrations import aberrations_of, ray_displacement, wave_aberration
 from ceria_data.grid import Cell, Field, cell_around
 from ceria_data.optics import focal_nodes, form_image
-from ceria_data.scattering import ExitWaves, ScatteringSettings, exit_waves
-from tests.physics.reference import image_parameters, interaction, island, rattled, wavelength
+from ceria_data.scattering import exit_waves
+from ceria_data.waves import ExitWaves, ScatteringSettings
+from tests.physics.reference import image_parameters, interaction, island, specimen, wavelength
 
 ENERGY = 300e3
 FIELD = Field((40, 60), 0.1)
@@ -92,7 +93,7 @@ def test_image_equals_that_of_abtem():
     """Coherent, with all aberrations and with a wave that left the specimen 7 Å later."""
     wave, z_exit = random_wave(), 7.0
     ours = form_image(
-        ExitWaves(wave, z_exit, CELL, ENERGY),
+        ExitWaves.from_waves(wave, z_exit, CELL, ENERGY),
         image_parameters(aperture_mrad=40.0, **STILL, **LENS),
         FIELD,
     )
@@ -115,7 +116,7 @@ def test_weak_phase_object_has_the_analytic_contrast(defocus):
     x = 0.1 * np.arange(120)
     wave = np.exp(1j * amplitude * np.cos(2 * pi * k * x)) * np.ones((1, 96, 1))
     parameters = image_parameters(defocus_A=defocus, focal_spread_A=20.0, angular_spread_mrad=0.5)
-    image = form_image(ExitWaves(wave, 0.0, cell, ENERGY), parameters, field)
+    image = form_image(ExitWaves.from_waves(wave, 0.0, cell, ENERGY), parameters, field)
     alpha = lam * k
     chi = 2 * pi / lam * (-defocus * alpha**2 / 2 - 9e4 * alpha**4 / 4 + 5e7 * alpha**6 / 6)
     temporal = np.exp(-((0.5 * pi / lam * 20.0 * alpha**2) ** 2))
@@ -131,7 +132,7 @@ def test_weak_phase_object_has_the_analytic_contrast(defocus):
 @pytest.mark.parametrize("field", [Field((24, 32), 0.2), Field((24, 33), 0.25), Field((9, 7), 0.6)])
 def test_vacuum_is_one_in_every_pixel(field):
     cell = cell_around(field, sampling=0.1, padding=2.0)
-    vacuum = ExitWaves(np.ones((2, *cell.shape), np.complex64), 3.0, cell, ENERGY)
+    vacuum = ExitWaves.from_waves(np.ones((2, *cell.shape), np.complex64), 3.0, cell, ENERGY)
     image = form_image(vacuum, image_parameters(**LENS), field)
     assert image.dtype == np.float32
     assert image.shape == field.shape
@@ -143,7 +144,7 @@ def test_pixels_conserve_the_electrons_of_the_wave():
     wave = random_wave(phonons=3)
     for width in (1, 2, 4):
         field = Field((96 // width, 120 // width), 0.1 * width)
-        waves = ExitWaves(wave, 0.0, Cell((96, 120), 0.1, (0, 0), width), ENERGY)
+        waves = ExitWaves.from_waves(wave, 0.0, Cell((96, 120), 0.1, (0, 0), width), ENERGY)
         image = form_image(waves, image_parameters(angular_spread_mrad=0.0), field)
         assert image.mean() == pytest.approx(np.mean(np.abs(wave) ** 2), rel=1e-9)
 
@@ -151,7 +152,7 @@ def test_pixels_conserve_the_electrons_of_the_wave():
 def test_image_is_the_mean_over_phonon_configurations():
     wave = random_wave(phonons=3)
     images = [
-        form_image(ExitWaves(w, 0.0, CELL, ENERGY), image_parameters(), FIELD)
+        form_image(ExitWaves.from_waves(w, 0.0, CELL, ENERGY), image_parameters(), FIELD)
         for w in (wave, wave[:1], wave[1:2], wave[2:])
     ]
     assert images[0] == pytest.approx(np.mean(images[1:], axis=0), rel=1e-9)
@@ -160,7 +161,9 @@ def test_image_is_the_mean_over_phonon_configurations():
 @pytest.mark.parametrize("spread", [5.0, 15.0, 30.0, 40.0, 80.0])
 @pytest.mark.parametrize("energy", [80.0, 300.0])
 def test_focal_sum_is_converged_for_a_strong_object(monkeypatch, spread, energy):
-    waves = ExitWaves(random_wave(largest_angle=0.04, strength=0.4), 0.0, CELL, energy * 1e3)
+    waves = ExitWaves.from_waves(
+        random_wave(largest_angle=0.04, strength=0.4), 0.0, CELL, energy * 1e3
+    )
     parameters = image_parameters(focal_spread_A=spread, energy_keV=energy)
     image = form_image(waves, parameters, FIELD)
     sigma = spread / np.sqrt(2)
@@ -186,7 +189,7 @@ def test_aperture_removes_what_lies_outside():
         angle = wavelength(ENERGY) * order / 12.0
         assert (angle < 0.02) == seen
         parameters = image_parameters(aperture_mrad=20.0, **STILL)
-        image = form_image(ExitWaves(wave, 0.0, CELL, ENERGY), parameters, FIELD)
+        image = form_image(ExitWaves.from_waves(wave, 0.0, CELL, ENERGY), parameters, FIELD)
         assert np.abs(image - 1).max() > 0.01 if seen else np.allclose(image, 1)
 
 
@@ -195,8 +198,7 @@ def test_column_is_bright_in_overfocus_and_dark_in_underfocus():
     field = Field((80, 90), 0.2)
     positions[:, :2] += field.centre
     cell = cell_around(field, sampling=0.1, padding=8.0)
-    atoms = rattled(positions, species, phonons=2)
-    waves = exit_waves(atoms, species, np.empty((2, 0, 3)), cell, ScatteringSettings())
+    (waves,) = exit_waves([specimen(positions, species, phonons=2)], cell, ScatteringSettings())
     # The mean over the particle, and over the pixels of its cerium columns.
     columns = np.unique(np.round(positions[species == 0, :2], 3), axis=0)
     pixels = np.round(columns / field.sampling).astype(int)
@@ -213,8 +215,8 @@ def test_column_is_bright_in_overfocus_and_dark_in_underfocus():
 def test_an_atom_appears_at_its_coordinates():
     field, x, y = Field((50, 70), 0.2), 9.4, 2.2
     cell = cell_around(field, sampling=0.1, padding=3.0)
-    atom = np.array([[[x, y, 0.0]]])
-    waves = exit_waves(atom, np.zeros(1, np.uint8), atom[:, :0], cell, ScatteringSettings())
+    atom = specimen(np.array([[x, y, 0.0]]), np.zeros(1, np.uint8), rms=0.0)
+    (waves,) = exit_waves([atom], cell, ScatteringSettings())
     image = form_image(waves, image_parameters(), field)
     assert np.unravel_index(np.argmax(image), image.shape) == (11, 47)
 
@@ -222,16 +224,17 @@ def test_an_atom_appears_at_its_coordinates():
 def test_defocus_refers_to_the_atoms_whatever_lies_behind_them():
     field = Field((50, 50), 0.2)
     cell = cell_around(field, sampling=0.1, padding=3.0)
-    atom = np.array([[[5.0, 5.0, 0.0]]])
-    far = np.array([[[5.0, 5.0, 40.0]]])
+    near, far = (
+        specimen(np.array([[5.0, 5.0, z]]), np.zeros(1, np.uint8), rms=0.0) for z in (0.0, 40.0)
+    )
     images = [
         form_image(
-            exit_waves(positions, np.zeros(1, np.uint8), atom[:, :0], cell, ScatteringSettings()),
+            exit_waves([atom], cell, ScatteringSettings())[0],
             image_parameters(defocus_A=defocus),
             field,
         )
         # Overfocus looks at a plane down the beam: at z = 60 Å, and 40 Å further.
-        for positions, defocus in ((atom, -60.0), (far, -100.0), (far, -60.0))
+        for atom, defocus in ((near, -60.0), (far, -100.0), (far, -60.0))
     ]
     assert images[1] == pytest.approx(images[0], abs=5e-4)
     assert np.abs(images[2] - images[0]).max() > 0.05
@@ -240,16 +243,16 @@ def test_defocus_refers_to_the_atoms_whatever_lies_behind_them():
 def test_image_runs_on_any_array_module():
     wave = random_wave(phonons=2).astype(np.complex64)
     parameters = image_parameters(**LENS)
-    strict = ExitWaves(array_api_strict.asarray(wave), 2.0, CELL, ENERGY)
+    strict = ExitWaves.from_waves(array_api_strict.asarray(wave), 2.0, CELL, ENERGY)
     image = form_image(strict, parameters, FIELD)
     assert type(image).__module__.startswith("array_api_strict")
     assert image.dtype == array_api_strict.float32
-    expected = form_image(ExitWaves(wave, 2.0, CELL, ENERGY), parameters, FIELD)
+    expected = form_image(ExitWaves.from_waves(wave, 2.0, CELL, ENERGY), parameters, FIELD)
     assert np.asarray(image) == pytest.approx(expected, rel=1e-5)
 
 
 def test_waves_of_another_energy_or_field_are_refused():
-    waves = ExitWaves(random_wave(), 0.0, CELL, ENERGY)
+    waves = ExitWaves.from_waves(random_wave(), 0.0, CELL, ENERGY)
     with pytest.raises(ValueError, match=r"300\.0 keV .* 200\.0 keV"):
         form_image(waves, image_parameters(energy_keV=200.0), FIELD)
     with pytest.raises(ValueError, match="does not hold"):

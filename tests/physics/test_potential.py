@@ -5,7 +5,7 @@ from abtem.parametrizations import LobatoParametrization
 from scipy import constants
 
 from ceria_data.potential import form_factors, project
-from ceria_data.scattering import SYMBOLS
+from ceria_data.waves import SYMBOLS
 from tests.physics import reference
 
 SHAPE, EXTENT = (60, 48), (6.0, 4.8)
