@@ -13,10 +13,13 @@ from scipy import fft
 from ceria_data.config import BuildConfig, Sections
 from ceria_data.crystal import n_planes, plane_spacing, view_axes
 from ceria_data.distributions import Distribution
-from ceria_data.grid import Cell, Field, cell_around
+from ceria_data.grid import Cell
+from ceria_data.multislice import bytes_per_wave
 from ceria_data.schema import ARRAYS, TABLES
 from ceria_data.sections import Split, StructureSection
+from ceria_data.simulate import cell_of, settings_of
 from ceria_data.store import Layout
+from ceria_data.waves import highest_orders
 
 SHARD_BYTES = 64_000_000
 """A shard is not meant to be larger than this, uncompressed."""
@@ -27,14 +30,16 @@ FEWEST_BLOCKS, MOST_BLOCKS = 16, 5000
 OTHER_FILES = 1 + len(ARRAYS) + len(TABLES) + 12
 """Metadata of Zarr, tables, card, config, manifest and previews."""
 
-SLICE_COST, IMAGE_COST = 13.0, 15.0
+SLICE_COST, IMAGE_COST = 7.0, 6.5
 """Time of a slice, and of an image, of one phonon configuration, with all that belongs to it,
-over that of one Fourier transform of the cell: medians over `demo` and `ceria-columns-mini`,
-between 4 and 19. A slice has 5 transforms, an image one per focus on a smaller grid."""
-BASE_MEMORY = 400_000_000
+over that of one Fourier transform of the cell: medians over `demo` and `ceria-columns-mini`.
+A slice has 2 transforms and 3 real ones, an image one per focus on a smaller grid."""
+SLICES_PER_PLANE = 1.15
+"""Slices of the presets over lattice planes: tilt and relaxation spread some planes over two."""
+BASE_MEMORY = 440_000_000
 """Memory of a worker with its libraries, before any work."""
-WAVE_COPIES = 4
-"""Copies of the waves of all phonon configurations that are alive at once."""
+BLOCK_COPIES = 3
+"""Copies of the arrays of a block that are alive while it is written."""
 COMPRESSED = {"intensity": 0.6, "occupancy": 0.05, "volume": 0.02}
 """Share of the bytes that zstd leaves, measured on `demo` and `ceria-columns-mini`."""
 COUNTS_OVER_ENTROPY = 1.5
@@ -119,26 +124,19 @@ def plan(config: BuildConfig, block: int | None = None) -> Plan:
     >>> planned.layout.structures, planned.samples, planned.layout.block
     (4000, 16000, 32)
     """
-    cell = cell_around(
-        Field(config.field.shape, config.field.sampling_A),
-        config.scattering.sampling_A,
-        config.scattering.padding_A,
-    )
+    cell = cell_of(config)
     layout = _layout(config, block)
     per_array = {spec.name: _bytes(layout, spec.name) for spec in ARRAYS}
     share = layout.block / layout.structures
     largest = ceil(max(per_array.values()) * min(share, 1.0))
     files = len(ARRAYS) * layout.blocks + OTHER_FILES
     on_disk = _bytes_on_disk(config, layout, cell, per_array)
-    structure = config.structure
     return Plan(
         name=config.name,
         version=config.version,
         layout=layout,
         splits={split.name: split.structures for split in config.splits},
-        plane_spacing_A=plane_spacing(
-            structure.zone_axis, float(structure.lattice_parameter_A.at(0.5))
-        ),
+        plane_spacing_A=_plane_spacing(config),
         cell=cell,
         files=files,
         bytes_arrays=sum(per_array.values()),
@@ -284,27 +282,28 @@ def _noise_bits(config: BuildConfig, sections: Sections) -> float:
 
 def _transforms(config: BuildConfig, split: Split) -> float:
     """Cost of a split, in the time of one Fourier transform of the cell."""
-    structure = config.sections(split).structure
-    slices = (
-        _mean(structure.thickness_atoms) * _repeat(config) / config.scattering.slice_thickness_A
-    )
+    thickness = _mean(config.sections(split).structure.thickness_atoms) * _repeat(config)
+    planes = thickness / _plane_spacing(config)
+    slices = min(SLICES_PER_PLANE * planes, thickness / config.scattering.slice_thickness_A)
     images = config.images_per_structure
     return split.structures * split.phonons * (SLICE_COST * slices + IMAGE_COST * images)
 
 
+def _plane_spacing(config: BuildConfig) -> float:
+    """Distance of the planes of `volume`, at the median lattice parameter [Å]."""
+    structure = config.structure
+    return plane_spacing(structure.zone_axis, float(structure.lattice_parameter_A.at(0.5)))
+
+
 def _memory(config: BuildConfig, layout: Layout, cell: Cell, arrays: int) -> int:
-    """Libraries, potential and waves of one structure, and a block of arrays while written."""
-    points = cell.shape[0] * cell.shape[1]
-    wide = 2 if config.scattering.precision == "float64" else 1
-    thickest = max(
-        int(config.sections(split).structure.thickness_atoms.support[-1]) for split in config.splits
-    )
-    slices = ceil(thickest * _repeat(config) / config.scattering.slice_thickness_A) + 4
+    """Libraries, waves of one structure, and a block of arrays while it is written."""
+    settings = settings_of(config)
     phonons = max(split.phonons for split in config.splits)
-    potential = 4 * wide * points * slices * 2
-    waves = 8 * wide * points * phonons * WAVE_COPIES
+    hy, hx = highest_orders(settings.kept_mrad * 1e-3 / settings.wavelength, cell)
+    width = 8 if settings.precision == "float32" else 16
+    spectra = phonons * (2 * hy + 1) * (2 * hx + 1) * width
     block = arrays * layout.block // layout.structures
-    return BASE_MEMORY + potential + waves + 2 * block
+    return ceil(BASE_MEMORY + bytes_per_wave(cell, settings) + spectra + BLOCK_COPIES * block)
 
 
 def _repeat(config: BuildConfig) -> float:

@@ -49,7 +49,8 @@ def test_sizes_of_a_tiny_config_are_those_of_arithmetic():
 
 def test_time_and_transforms_of_a_tiny_config_are_those_of_arithmetic():
     planned = plan(tiny())
-    slices = 4 * 5.4 / 2**0.5 / 0.5
+    # Two planes for each of the 4 atoms of a column.
+    slices = 8 * planning.SLICES_PER_PLANE
     images = 2 * planning.IMAGE_COST
     transforms = (3 * 2 + 2 * 5) * (planning.SLICE_COST * slices + images)
     assert planned.transforms == pytest.approx(transforms)
@@ -86,10 +87,23 @@ def test_adatoms_and_overrides_need_planes():
     assert plan(tiny(structure=adatoms)).layout.planes > 8
 
 
-def test_memory_grows_by_the_waves_of_more_phonons():
+def test_slices_are_as_thin_as_asked_for():
+    thin = TINY["scattering"] | {"slice_thickness_A": 2.0}
+    thick = plan(tiny(scattering=thin)).transforms
+    slices = (thick / 16 - 2 * planning.IMAGE_COST) / planning.SLICE_COST
+    assert slices == pytest.approx(4 * 5.4 / 2**0.5 / 2.0)
+
+
+def test_memory_grows_with_phonons_grid_precision_and_block():
+    base = plan(tiny(), block=1).memory_per_worker
     splits = [TINY["splits"][0], TINY["splits"][1] | {"phonons": 9}]
-    more = plan(tiny(splits=splits)).memory_per_worker - plan(tiny()).memory_per_worker
-    assert more == 4 * planning.WAVE_COPIES * 128 * 160 * 8
+    # Orders up to 40 mrad of a cell of 12.8 x 16 Å: 26 and 32, and the edge of the aperture.
+    assert plan(tiny(splits=splits), block=1).memory_per_worker - base == 4 * 53 * 65 * 8
+    block = plan(tiny(), block=3).memory_per_worker - base
+    assert block == planning.BLOCK_COPIES * 2 * (2 * 2 * 2 + 2 + 8) * 32 * 48
+    double = TINY["scattering"] | {"precision": "float64"}
+    more = plan(tiny(scattering=double), block=1).memory_per_worker - base
+    assert more == pytest.approx(9 * 8 * 128 * 160 + 5 * 53 * 65 * 8)
 
 
 def test_blocks_are_many_when_small_and_handy_when_large():
