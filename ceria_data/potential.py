@@ -9,6 +9,8 @@ from abtem.parametrizations import LobatoParametrization
 from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
+from ceria_data.fourier import irfft2
+
 
 def scattering_factor(symbol: str, frequency: NDArray[np.float64]) -> NDArray[np.float64]:
     """Evaluate the electron scattering factor of a neutral atom.
@@ -131,7 +133,7 @@ def project(x: Any, y: Any, counts: Sequence[Sequence[int]], factors: Any) -> An
                 product = xp.matrix_transpose(waves_x[atoms, :]) @ waves_y[atoms, :]
                 spectrum = spectrum + factors[species, :, :] * product
                 first += count
-        slices.append(xp.fft.irfftn(spectrum, s=(nx, ny), axes=(0, 1)))
+        slices.append(irfft2(spectrum, (nx, ny)))
     return xp.stack(slices)
 
 
