@@ -37,6 +37,8 @@ class Order:
         ``cpu`` or ``gpu``.
     key : str
         Of the build: a worker that comes late must not write into another one.
+    memory : int, optional
+        For the waves that go together [bytes].
     lost : dict of int to str
         Rows that are not to be tried, because they took their workers down.
     """
@@ -47,6 +49,7 @@ class Order:
     block: int
     device: str
     key: str
+    memory: int | None = None
     lost: dict[int, str] = field(default_factory=dict)
 
 
@@ -114,7 +117,7 @@ def build_block(order: Order) -> Receipt:
     config = config_from_yaml(order.config)
     entries = [structure_entries(config)[row] for row in order.layout.rows(order.block)]
     tried = [entry for entry in entries if entry.row not in order.lost]
-    simulated = simulate_structures(config, tried, order.layout.planes, order.device)
+    simulated = simulate_structures(config, tried, order.layout.planes, order.device, order.memory)
     results: list[SimulatedStructure | dict[str, Any]] = []
     for entry in entries:
         if entry.row in order.lost:

@@ -33,7 +33,9 @@ from ceria_data.finish import finish_dataset
 from ceria_data.limits_build import build_limits, remove_limits
 from ceria_data.plan import Plan, plan
 from ceria_data.provenance import software
+from ceria_data.scattering import waves_together
 from ceria_data.schema import FORMAT_VERSION, SPECIES, TABLES
+from ceria_data.simulate import cell_of, settings_of
 from ceria_data.staging import (
     Staging,
     build_key,
@@ -101,6 +103,7 @@ def build(
     workers: Callable[[], AbstractContextManager[Workers]],
     block: int | None = None,
     device: str = "cpu",
+    batch_memory: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
     allow_missing: bool = False,
@@ -122,6 +125,9 @@ def build(
         Structures per shard and task; by default the plan chooses. It changes no value.
     device : str
         ``cpu`` or ``gpu``.
+    batch_memory : int, optional
+        For the waves that a worker takes through the slices together [bytes]; by default one
+        wave on a CPU and `scattering.GPU_MEMORY` on a GPU. It changes no value on a CPU.
     resume, overwrite : bool
         Continue an unfinished build, or replace what is there.
     allow_missing : bool
@@ -140,11 +146,14 @@ def build(
         If `out` cannot be used with these flags.
     DiskSpaceError
         If the disk is or becomes too small; nothing is lost.
+    DeviceError
+        If `batch_memory` is less than one wave needs.
     StructureError
         If structures could not be simulated and `allow_missing` is not set.
     DatasetError
         If the finished dataset does not pass `verify`.
     """
+    waves_together(cell_of(config), settings_of(config), device, batch_memory)
     staging = Staging(out)
     check_place(staging, resume=resume, overwrite=overwrite)
     with locked(staging):
@@ -156,11 +165,14 @@ def build(
         try:
             _open(staging, config, planned, overwrite=overwrite)
             receipts = _build_blocks(
-                config, staging, planned.layout, workers, device, allow_missing, on_progress
+                _template(config, staging, planned.layout, device, batch_memory),
+                workers,
+                allow_missing,
+                on_progress,
             )
             _refuse_failures(receipts, staging, allow_missing)
             sweep(staging)
-            _finish(config, planned, staging, receipts, workers, device, on_progress)
+            _finish(config, planned, staging, receipts, workers, device, batch_memory, on_progress)
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
@@ -196,12 +208,13 @@ def _finish(
     receipts: list[Receipt],
     workers: Callable[[], AbstractContextManager[Workers]],
     device: str,
+    batch_memory: int | None,
     on_progress: Callable[[Progress], None],
 ) -> None:
     """Complete the staged dataset, with its limits if the config asks for them."""
     remove_limits(staging.dataset)  # of a run that was interrupted after them
     tables = _join_tables(staging, planned.layout)
-    finish_dataset(config, planned, staging.dataset, tables, receipts, device)
+    finish_dataset(config, planned, staging.dataset, tables, receipts, device, batch_memory)
     if config.limits:
         build_limits(
             staging.dataset,
@@ -210,6 +223,7 @@ def _finish(
             out=None,
             workers=workers,
             device=device,
+            batch_memory=batch_memory,
             on_progress=lambda done, n: on_progress(Progress(done, n, 0, "pairs")),
         )
 
@@ -227,24 +241,28 @@ def group_attributes(config: BuildConfig, planned: Plan) -> dict[str, Any]:
     }
 
 
+def _template(
+    config: BuildConfig, staging: Staging, layout: Layout, device: str, batch_memory: int | None
+) -> Order:
+    """Write the order that differs from block to block by its number only."""
+    folder, key = str(staging.folder.resolve()), build_key(staging.folder)
+    return Order(folder, resolved_yaml(config), layout, 0, device, key, batch_memory)
+
+
 def _build_blocks(
-    config: BuildConfig,
-    staging: Staging,
-    layout: Layout,
+    template: Order,
     workers: Callable[[], AbstractContextManager[Workers]],
-    device: str,
     allow_missing: bool,
     on_progress: Callable[[Progress], None],
 ) -> list[Receipt]:
     """Have every block made that has no valid receipt yet."""
-    key = build_key(staging.folder)
-    template = Order(str(staging.folder.resolve()), resolved_yaml(config), layout, 0, device, key)
+    layout = template.layout
     receipts: dict[int, Receipt] = {}
     for number in range(layout.blocks):
-        receipt = read_receipt(staging.folder, number, key)
+        receipt = read_receipt(Path(template.staging), number, template.key)
         if receipt and (allow_missing or not receipt.failures):
             receipts[number] = receipt
-    images = config.images_per_structure
+    images = layout.images_per_structure
     reused = sum(len(layout.rows(number)) for number in receipts) * images
     total = layout.structures * images
     on_progress(Progress(reused, total, reused))
@@ -253,7 +271,7 @@ def _build_blocks(
         done = reused
         with workers() as run_all:
             for order, result in _run_blocks(run_all, orders):
-                receipts[order.block] = _received(order, result, staging)
+                receipts[order.block] = _received(order, result)
                 done += len(layout.rows(order.block)) * images
                 on_progress(Progress(done, total, reused))
     return _made_alike([receipts[number] for number in range(layout.blocks)])
@@ -284,11 +302,11 @@ def _run_blocks(run_all: Workers, orders: list[Order]) -> Iterator[tuple[Order, 
             yield again, result
 
 
-def _received(order: Order, receipt: Receipt, staging: Staging) -> Receipt:
+def _received(order: Order, receipt: Receipt) -> Receipt:
     """Accept a block if it lies where the driver looks for it."""
-    if read_receipt(staging.folder, order.block, order.key) is None:
+    if read_receipt(Path(order.staging), order.block, order.key) is None:
         raise OutputError(
-            f"a worker says that block {order.block} is written, but {staging.folder} does not "
+            f"a worker says that block {order.block} is written, but {order.staging} does not "
             "hold it; workers and driver must see the same folder under the same path"
         )
     return receipt

@@ -31,6 +31,15 @@ Debug = Annotated[
 DatasetDir = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a dataset.")]
 ConfigName = Annotated[str, typer.Argument(metavar="CONFIG", help="YAML file or name of a preset.")]
 Device = Annotated[str, typer.Option(help="cpu or gpu.", metavar="DEVICE")]
+BatchMemory = Annotated[
+    float | None,
+    typer.Option(
+        min=0.001,
+        metavar="GB",
+        help="Memory of a worker for the waves that go together; by default 2 on a GPU, and one "
+        "wave on a CPU.",
+    ),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -62,6 +71,7 @@ def build(
     block: Annotated[
         int | None, typer.Option(min=1, help="Structures per task and shard; changes no value.")
     ] = None,
+    batch_memory: BatchMemory = None,
     quiet: Quiet = False,
     json: Json = False,
     debug: Debug = False,
@@ -87,6 +97,7 @@ def build(
             workers=opened,
             block=block,
             device=device,
+            batch_memory=_bytes(batch_memory),
             resume=resume,
             overwrite=overwrite,
             allow_missing=allow_missing,
@@ -228,6 +239,7 @@ def limits(
         str | None, typer.Option(help="Address of a running Dask scheduler.")
     ] = None,
     device: Device = "cpu",
+    batch_memory: BatchMemory = None,
     quiet: Quiet = False,
     json: Json = False,
     debug: Debug = False,
@@ -244,6 +256,7 @@ def limits(
             out=out or folder.with_name(f"{folder.resolve().name}.limits"),
             workers=_workers(workers, scheduler, None, device),
             device=device,
+            batch_memory=_bytes(batch_memory),
             on_progress=lambda done, total: advance("pairs", done, total, 0),
         )
     terminal.show(facts, quiet=quiet, json=json)
@@ -324,6 +337,10 @@ def _workers(
             yield partial(dask_workers.run_tasks, client)
 
     return workers
+
+
+def _bytes(gigabytes: float | None) -> int | None:
+    return None if gigabytes is None else round(gigabytes * 1e9)
 
 
 def _existing(folder: Path) -> None:

@@ -23,8 +23,9 @@ from ceria_data.digest import canonical_json, root_digest
 from ceria_data.facts import splits_of
 from ceria_data.plan import Plan
 from ceria_data.preview import draw_previews
+from ceria_data.scattering import waves_together
 from ceria_data.schema import FORMAT_VERSION, SPECIES, TABLES
-from ceria_data.simulate import settings_of
+from ceria_data.simulate import cell_of, settings_of
 from ceria_data.store import CARD, CONFIG, checksums, write_manifest, write_table, write_text
 
 
@@ -35,6 +36,7 @@ def finish_dataset(
     tables: dict[str, pd.DataFrame],
     receipts: list[Receipt],
     device: str,
+    batch_memory: int | None,
 ) -> dict[str, Any]:
     """Write all that makes shards a dataset; the manifest comes last.
 
@@ -50,6 +52,8 @@ def finish_dataset(
         Of all blocks, in order.
     device : str
         ``cpu`` or ``gpu``.
+    batch_memory : int, optional
+        For the waves that went together [bytes].
 
     Returns
     -------
@@ -81,7 +85,7 @@ def finish_dataset(
         "content_digest": root_digest(leaf for receipt in receipts for leaf in receipt.content),
         "software": receipts[0].made_by["software"],
         "machine": receipts[0].made_by["machine"],
-        "engine": _engine(config, device),
+        "engine": _engine(config, device, batch_memory),
         "cost": _cost(receipts, tables["samples"]),
         "missing": [
             {key: entry[key] for key in ("structure", "number", "error")}
@@ -101,9 +105,11 @@ def finish_dataset(
     return manifest
 
 
-def _engine(config: BuildConfig, device: str) -> dict[str, Any]:
+def _engine(config: BuildConfig, device: str, batch_memory: int | None) -> dict[str, Any]:
     settings = settings_of(config)
     record = asdict(settings)
+    # On a GPU its libraries may round otherwise for another size of the batch.
+    record["waves_together"] = waves_together(cell_of(config), settings, device, batch_memory)
     if settings.engine == "abtem":
         record["abtem"] = abtem_settings(settings, device)
     return record

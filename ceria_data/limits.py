@@ -74,6 +74,7 @@ class LimitsTask:
     planes: int
     pairs: tuple[Pair, ...]
     device: str
+    memory: int | None = None
 
 
 def choose_pairs(dataset: Dataset, config: BuildConfig, split: str, n_columns: int) -> list[Pair]:
@@ -109,11 +110,13 @@ def choose_pairs(dataset: Dataset, config: BuildConfig, split: str, n_columns: i
     return pairs
 
 
-def limits_tasks(config_yaml: str, planes: int, pairs: list[Pair], device: str) -> list[LimitsTask]:
+def limits_tasks(
+    config_yaml: str, planes: int, pairs: list[Pair], device: str, memory: int | None
+) -> list[LimitsTask]:
     """Group pairs by structure, so that each structure is built once."""
     rows = list(dict.fromkeys(pair.row for pair in pairs))
     return [
-        LimitsTask(config_yaml, planes, tuple(p for p in pairs if p.row == row), device)
+        LimitsTask(config_yaml, planes, tuple(p for p in pairs if p.row == row), device, memory)
         for row in rows
     ]
 
@@ -149,7 +152,7 @@ def run_limits_task(task: LimitsTask) -> tuple[list[dict[str, Any]], list[NDArra
     ]
     cell = cell_around(patches[0].field, settings.sampling_A, settings.padding_A)
     with threadpool_limits(limits=1):  # as in `simulate`
-        waves = exit_waves(specimens, cell, settings, task.device)
+        waves = exit_waves(specimens, cell, settings, task.device, task.memory)
     complete = dict(zip(columns, waves, strict=False))
     rows, differences = [], []
     for pair, patch, lacking in zip(task.pairs, patches, waves[len(columns) :], strict=True):

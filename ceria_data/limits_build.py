@@ -45,6 +45,7 @@ def build_limits(
     out: Path | None,
     workers: Callable[[], AbstractContextManager[Any]],
     device: str = "cpu",
+    batch_memory: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Compute the ideal observer's d'² for columns of one split.
@@ -63,6 +64,8 @@ def build_limits(
         Opens the workers.
     device : str
         ``cpu`` or ``gpu``.
+    batch_memory : int, optional
+        For the waves that go together [bytes].
     on_progress : callable
         Told pairs done and in all.
 
@@ -86,7 +89,7 @@ def build_limits(
     if not pairs:
         raise CeriaError(f"split {split!r} of {folder} has no usable columns")
     planes = int(dataset.manifest["n_planes"])
-    tasks = limits_tasks(resolved_yaml(config), planes, pairs, device)
+    tasks = limits_tasks(resolved_yaml(config), planes, pairs, device, batch_memory)
     with workers() as run_all:
         results = _unbroken(run_all(run_limits_task, tasks))
         rows, differences = in_order(results, lambda done: on_progress(done, len(pairs)))

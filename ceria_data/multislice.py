@@ -10,6 +10,7 @@ from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from ceria_data.devices import Place
+from ceria_data.errors import DeviceError
 from ceria_data.fourier import fft2, ifft2
 from ceria_data.grid import GRID_BAND, SPLIT_BAND, Cell
 from ceria_data.transmission import (
@@ -30,7 +31,7 @@ from ceria_data.waves import (
 
 _LOW_ORDERS = 16
 """Phase factors of high orders are products of two short tables of this period."""
-_ARRAYS_PER_WAVE = 9.0
+_ARRAYS_PER_WAVE = 9
 """Complex arrays of the size of the cell that are alive at once for every wave."""
 
 
@@ -119,12 +120,12 @@ def batched_waves(
     ]
 
 
-def waves_in(memory: float, cell: Cell, settings: ScatteringSettings) -> int:
+def waves_in(memory: int, cell: Cell, settings: ScatteringSettings) -> int:
     """Count the waves that may go together in some memory.
 
     Parameters
     ----------
-    memory : float
+    memory : int
         Bytes.
     cell : Cell
     settings : ScatteringSettings
@@ -132,19 +133,29 @@ def waves_in(memory: float, cell: Cell, settings: ScatteringSettings) -> int:
     Returns
     -------
     int
-        At least 1.
+
+    Raises
+    ------
+    DeviceError
+        If one wave needs more.
 
     Examples
     --------
     >>> from ceria_data.grid import Field, cell_around
     >>> cell = cell_around(Field((160, 160), 0.2), sampling=0.1, padding=8.0)
-    >>> waves_in(2e9, cell, ScatteringSettings())
+    >>> waves_in(2_000_000_000, cell, ScatteringSettings())
     120
     """
-    return max(1, int(memory // bytes_per_wave(cell, settings)))
+    each = bytes_per_wave(cell, settings)
+    if each > memory:
+        raise DeviceError(
+            f"a wave on {cell.shape[0]} x {cell.shape[1]} points needs {each / 1e6:.0f} MB and "
+            f"may have {memory / 1e6:.0f} MB; allow a batch more memory"
+        )
+    return memory // each
 
 
-def bytes_per_wave(cell: Cell, settings: ScatteringSettings) -> float:
+def bytes_per_wave(cell: Cell, settings: ScatteringSettings) -> int:
     """Estimate the memory that a wave needs while it goes through the slices [bytes]."""
     width = 8 if settings.precision == "float32" else 16
     return _ARRAYS_PER_WAVE * width * cell.shape[0] * cell.shape[1]

@@ -8,30 +8,37 @@ from ceria_data.grid import Cell
 from ceria_data.multislice import batched_waves, waves_in
 from ceria_data.waves import ExitWaves, ScatteringSettings, Specimen
 
-GPU_MEMORY = 2e9
+GPU_MEMORY = 2_000_000_000
 """Memory for the waves of a batch on a GPU [bytes]: enough for its arithmetic to be busy."""
 
 
-def specimens_together(
-    cell: Cell, settings: ScatteringSettings, phonons: int, device: str = "cpu"
+def waves_together(
+    cell: Cell, settings: ScatteringSettings, device: str = "cpu", memory: int | None = None
 ) -> int:
-    """Count the specimens whose waves fill a batch.
+    """Count the waves of a batch.
 
     Parameters
     ----------
     cell : Cell
     settings : ScatteringSettings
-    phonons : int
-        Thermal configurations of a specimen, at most.
     device : str
         ``cpu`` or ``gpu``.
+    memory : int, optional
+        What the waves may take [bytes]; by default `GPU_MEMORY` on a GPU. On a CPU one wave
+        goes alone by default, which its caches like.
 
     Returns
     -------
     int
-        At least 1.
+
+    Raises
+    ------
+    DeviceError
+        If one wave needs more.
     """
-    return max(1, _batch(cell, settings, device) // phonons)
+    if settings.engine == "abtem" or (device == "cpu" and memory is None):
+        return 1
+    return waves_in(GPU_MEMORY if memory is None else memory, cell, settings)
 
 
 def exit_waves(
@@ -39,11 +46,11 @@ def exit_waves(
     cell: Cell,
     settings: ScatteringSettings,
     device: str = "cpu",
+    memory: int | None = None,
 ) -> list[ExitWaves]:
     """Send a plane wave through every phonon configuration of every specimen.
 
-    Conventional multislice on exact structure factors. On a CPU the waves go one after
-    the other, which its caches like; on a GPU as many go together as `GPU_MEMORY` holds.
+    Conventional multislice on exact structure factors.
 
     Parameters
     ----------
@@ -54,6 +61,8 @@ def exit_waves(
         Engine, energy, slices, precision; sampling and padding are in `cell`.
     device : str
         ``cpu`` or ``gpu``.
+    memory : int, optional
+        For the waves that go together; see `waves_together`. Changes no value on a CPU.
 
     Returns
     -------
@@ -65,7 +74,7 @@ def exit_waves(
     StructureError
         If an atom lies outside the cell by more than thermal motion explains.
     DeviceError
-        If `device` is unknown or there is no GPU.
+        If `device` is unknown, there is no GPU, or `memory` is less than a wave needs.
     MissingExtraError
         If `device` is ``gpu`` and CuPy is not installed.
 
@@ -84,10 +93,5 @@ def exit_waves(
     place = place_of(device)
     if settings.engine == "abtem":
         return [abtem_waves(each, cell, settings, device, place) for each in specimens]
-    return batched_waves(specimens, cell, settings, place, _batch(cell, settings, device))
-
-
-def _batch(cell: Cell, settings: ScatteringSettings, device: str) -> int:
-    if device == "cpu" or settings.engine == "abtem":
-        return 1
-    return waves_in(GPU_MEMORY, cell, settings)
+    batch = waves_together(cell, settings, device, memory)
+    return batched_waves(specimens, cell, settings, place, batch)

@@ -29,7 +29,7 @@ from ceria_data.optics import form_image
 from ceria_data.parameters import ImageParameters
 from ceria_data.particle import build_structure
 from ceria_data.phonons import Configurations, displace
-from ceria_data.scattering import exit_waves, specimens_together
+from ceria_data.scattering import exit_waves, waves_together
 from ceria_data.schema import STRUCTURES, TABLES
 from ceria_data.slices import lay_slices
 from ceria_data.store import frame
@@ -115,7 +115,11 @@ def cell_of(config: BuildConfig) -> Cell:
 
 
 def simulate_structures(
-    config: BuildConfig, entries: Sequence[StructureEntry], planes: int, device: str = "cpu"
+    config: BuildConfig,
+    entries: Sequence[StructureEntry],
+    planes: int,
+    device: str = "cpu",
+    memory: int | None = None,
 ) -> Iterator["SimulatedStructure | Exception"]:
     """Simulate structures: their atoms, labels, exit waves and all their images.
 
@@ -127,7 +131,10 @@ def simulate_structures(
     planes : int
         Lattice planes of the dataset's volume.
     device : str
-        ``cpu`` or ``gpu``. On a GPU the waves of several structures go together.
+        ``cpu`` or ``gpu``.
+    memory : int, optional
+        For the waves that go together, of several structures if it is enough [bytes]; see
+        `scattering.waves_together`.
 
     Yields
     ------
@@ -135,20 +142,19 @@ def simulate_structures(
         In the order of `entries`; what went wrong, for a structure that could not be
         simulated.
     """
-    together = specimens_together(
-        cell_of(config), settings_of(config), max(s.phonons for s in config.splits), device
-    )
+    batch = waves_together(cell_of(config), settings_of(config), device, memory)
+    together = max(1, batch // max(split.phonons for split in config.splits))
     for first in range(0, len(entries), together):
         group = entries[first : first + together]
         try:
-            yield from _simulate(config, group, planes, device)
+            yield from _simulate(config, group, planes, device, memory)
         except Exception as error:
             if len(group) == 1:
                 yield error
                 continue
             # One structure must not take the others with it.
             for entry in group:
-                yield from simulate_structures(config, [entry], planes, device)
+                yield from simulate_structures(config, [entry], planes, device, memory)
 
 
 def simulate_structure(
@@ -161,12 +167,16 @@ def simulate_structure(
     StructureError
         If an image holds a number that is not finite, or an atom leaves the cell.
     """
-    (simulated,) = _simulate(config, (entry,), planes, device)
+    (simulated,) = _simulate(config, (entry,), planes, device, None)
     return simulated
 
 
 def _simulate(
-    config: BuildConfig, entries: Sequence[StructureEntry], planes: int, device: str
+    config: BuildConfig,
+    entries: Sequence[StructureEntry],
+    planes: int,
+    device: str,
+    memory: int | None,
 ) -> list[SimulatedStructure]:
     """Simulate structures whose waves go together."""
     seconds: dict[str, float] = {}
@@ -176,7 +186,7 @@ def _simulate(
         specimens = [specimen_of(each, settings.slice_thickness_A) for each in labels]
     # Sums of a matrix product depend on how many threads share it.
     with _timed(seconds, "scattering"), threadpool_limits(limits=1):
-        waves = exit_waves(specimens, cell_of(config), settings, device)
+        waves = exit_waves(specimens, cell_of(config), settings, device, memory)
     shared = {stage: spent / len(entries) for stage, spent in seconds.items()}
     return [
         _simulate_images(one, behind, field_of(config), dict(shared))

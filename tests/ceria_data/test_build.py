@@ -12,7 +12,15 @@ from ceria_data.build import Progress, build
 from ceria_data.cluster import WorkerLostError
 from ceria_data.compare import compare, regenerate
 from ceria_data.dataset import open_dataset
-from ceria_data.errors import CeriaError, DatasetError, DiskSpaceError, OutputError, StructureError
+from ceria_data.errors import (
+    CeriaError,
+    DatasetError,
+    DeviceError,
+    DiskSpaceError,
+    OutputError,
+    StructureError,
+)
+from ceria_data.multislice import bytes_per_wave
 from ceria_data.store import read_manifest
 from ceria_data.verify import verify
 from tests.tiny import Here, build_tiny, reseal, tiny_config
@@ -26,6 +34,21 @@ def digests(folder):
 @pytest.mark.parametrize("size", [1, 2, 6])
 def test_the_block_size_changes_no_value(tiny_folder, tmp_path, size):
     assert digests(build_tiny(tmp_path / "d", block=size)) == digests(tiny_folder)
+
+
+@pytest.mark.parametrize("waves", [1, 2, 5])
+def test_the_size_of_a_batch_changes_no_value(tiny_folder, tmp_path, waves):
+    config = tiny_config()
+    memory = waves * bytes_per_wave(simulate.cell_of(config), simulate.settings_of(config))
+    other = build_tiny(tmp_path / "d", batch_memory=memory)
+    assert digests(other) == digests(tiny_folder)
+    assert read_manifest(other)["engine"]["waves_together"] == waves
+
+
+def test_too_little_memory_for_a_wave_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(DeviceError, match=r"needs 1 MB and may have 0 MB"):
+        build_tiny(tmp_path / "d", batch_memory=100_000)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_growth_changes_no_old_value(tiny_folder, tmp_path):
