@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from ceria_data import __version__, terminal
-from ceria_data.errors import CeriaError, MissingExtraError, NotADatasetError, OutputError
+from ceria_data.bundled import dataset_folder
+from ceria_data.errors import CeriaError, MissingExtraError, OutputError
 
 app = typer.Typer(
     name="ceria-data",
@@ -28,7 +29,9 @@ Debug = Annotated[
     bool,
     typer.Option("--debug", help="Show the traceback of an error.", callback=terminal.set_debug),
 ]
-DatasetDir = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a dataset.")]
+DatasetDir = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Folder of a dataset, or name of a bundled one.")
+]
 ConfigName = Annotated[str, typer.Argument(metavar="CONFIG", help="YAML file or name of a preset.")]
 Device = Annotated[str, typer.Option(help="cpu or gpu.", metavar="DEVICE")]
 BatchMemory = Annotated[
@@ -147,7 +150,7 @@ def verify(
     debug: Debug = False,
 ) -> None:
     """Check every file, table and array of a dataset; exit code 1 if anything is wrong."""
-    _existing(folder)
+    folder = dataset_folder(folder)
     from ceria_data.verify import verify as verify_dataset
 
     with terminal.progress(quiet=quiet or json) as advance:
@@ -199,7 +202,7 @@ def compare(
     with _generator("comparing datasets"):
         from ceria_data.compare import compare as compare_datasets
 
-    result = compare_datasets(dir_a, dir_b)
+    result = compare_datasets(dataset_folder(dir_a), dataset_folder(dir_b))
     terminal.show(asdict(result), quiet=quiet, json=json)
     if not result.labels_equal:
         raise typer.Exit(1)
@@ -218,7 +221,7 @@ def regenerate(
     with _generator("regenerating a sample"):
         from ceria_data.compare import regenerate as regenerate_sample
 
-    result = regenerate_sample(folder, sample, device)
+    result = regenerate_sample(dataset_folder(folder), sample, device)
     terminal.show(asdict(result) | {"equal": result.equal}, quiet=quiet, json=json)
     if not result.equal:
         raise typer.Exit(1)
@@ -250,7 +253,7 @@ def limits(
 
     with terminal.progress(quiet=quiet or json) as advance:
         facts = build_limits(
-            folder,
+            dataset_folder(folder),
             split=split,
             n_columns=columns,
             out=out or folder.with_name(f"{folder.resolve().name}.limits"),
@@ -341,11 +344,6 @@ def _workers(
 
 def _bytes(gigabytes: float | None) -> int | None:
     return None if gigabytes is None else round(gigabytes * 1e9)
-
-
-def _existing(folder: Path) -> None:
-    if not folder.is_dir():
-        raise NotADatasetError(f"{folder} is not a folder; expected a dataset made by ceria-data")
 
 
 @contextmanager

@@ -12,7 +12,8 @@ import pandas as pd
 import zarr
 from numpy.typing import NDArray
 
-from ceria_data.errors import DatasetError, NotADatasetError
+from ceria_data.bundled import dataset_folder
+from ceria_data.errors import DatasetError
 from ceria_data.grid import Field
 from ceria_data.schema import ATOMS, COLUMNS, SAMPLES, STRUCTURES, SUPPORT, TableSpec
 from ceria_data.store import open_arrays, read_manifest, read_table
@@ -169,7 +170,7 @@ def open_dataset(path: str | Path, split: str | None = None) -> Dataset:
     Parameters
     ----------
     path : str or Path
-        Folder of the dataset.
+        Folder of the dataset, or the name of one that comes with the package.
     split : str, optional
         Keep only the samples of this split.
 
@@ -180,15 +181,19 @@ def open_dataset(path: str | Path, split: str | None = None) -> Dataset:
     Raises
     ------
     NotADatasetError
-        If the folder is no dataset, or one of a newer format.
+        If there is no such folder, or it holds no dataset, or one of a newer format.
     DatasetError
         If a file is missing or has another size than the manifest says.
     ValueError
         If there is no such split.
+
+    Examples
+    --------
+    >>> ds = open_dataset("ceria-columns-mini", split="test")
+    >>> len(ds), ds[0].counts.shape, ds[0].occupancy.shape
+    (120, (128, 128), (2, 128, 128))
     """
-    folder = Path(path)
-    if not folder.is_dir():
-        raise NotADatasetError(f"{folder} is not a folder; expected a dataset made by ceria-data")
+    folder = dataset_folder(path)
     manifest = read_manifest(folder)
     for name, facts in manifest["files"].items():
         file = folder / name
