@@ -36,8 +36,8 @@ over that of one Fourier transform of the cell: medians over `demo` and `ceria-c
 A slice has 2 transforms and 3 real ones, an image one per focus on a smaller grid."""
 SLICES_PER_PLANE = 1.15
 """Slices of the presets over lattice planes: tilt and relaxation spread some planes over two."""
-BASE_MEMORY = 440_000_000
-"""Memory of a worker with its libraries, before any work."""
+BASE_MEMORY = 490_000_000
+"""Memory of a worker with its libraries, and what its allocator does not give back."""
 BLOCK_COPIES = 3
 """Copies of the arrays of a block that are alive while it is written."""
 COMPRESSED = {"intensity": 0.6, "occupancy": 0.05, "volume": 0.02}
