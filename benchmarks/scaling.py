@@ -28,8 +28,8 @@ CASES = {
     "images": (1, 2, 4, 8),
 }
 EXPECTED = {
-    ("pixels", "scattering"): "1 to 1.1 in points of the cell",
-    ("pixels", "optics"): "1 to 1.1 in points of the cell",
+    ("pixels", "scattering"): "in points: transforms 1.1, structure factors 2",
+    ("pixels", "optics"): "in points: 1.1",
     ("thickness", "scattering"): "1",
     ("thickness", "optics"): "0",
     ("phonons", "scattering"): "1",
