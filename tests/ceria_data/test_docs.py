@@ -111,13 +111,12 @@ def test_commands_of_the_readme_are_those_of_the_program():
 
 
 def test_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
-    make_tiny(tmp_path / "demo-dataset")
     monkeypatch.chdir(tmp_path)
     code = re.search(r"```python\n(.*?)```", read("README.md"), re.S).group(1)
     exec(code, {})
     out = capsys.readouterr().out
-    assert out.startswith("2 ")
-    assert "(2, 24, 32)" in out
+    assert out.startswith("120 ")
+    assert "(2, 128, 128)" in out
 
 
 def test_definition_of_labels_states_the_constants_of_the_schema():
