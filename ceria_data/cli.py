@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ceria_data import __version__, terminal
-from ceria_data.bundled import dataset_folder
+from ceria_data.bundled import dataset_folder, refuse_among_bundled
 from ceria_data.errors import CeriaError, MissingExtraError, OutputError
 
 app = typer.Typer(
@@ -160,6 +160,7 @@ def verify(
         with _generator("repairing a dataset"):
             from ceria_data.repair import repair as repair_dataset
         try:
+            refuse_among_bundled(folder, "install the package again, or repair a copy")
             repaired = repair_dataset(folder)
             problems = verify_dataset(folder)
         except CeriaError as error:
@@ -251,12 +252,14 @@ def limits(
     with _generator("computing limits"):
         from ceria_data.limits_build import build_limits
 
+    out = out or folder.with_name(f"{folder.resolve().name}.limits")
+    refuse_among_bundled(out, "choose another folder with --out")
     with terminal.progress(quiet=quiet or json) as advance:
         facts = build_limits(
             dataset_folder(folder),
             split=split,
             n_columns=columns,
-            out=out or folder.with_name(f"{folder.resolve().name}.limits"),
+            out=out,
             workers=_workers(workers, scheduler, None, device),
             device=device,
             batch_memory=_bytes(batch_memory),

@@ -11,7 +11,7 @@ from ceria_data.bundled import bundled_datasets, dataset_folder
 from ceria_data.cli import app
 from ceria_data.config import load_config, recipe_digest
 from ceria_data.dataset import open_dataset
-from ceria_data.errors import NotADatasetError
+from ceria_data.errors import NotADatasetError, OutputError
 from ceria_data.verify import verify
 
 MINI = "ceria-columns-mini"
@@ -78,13 +78,19 @@ def test_names_that_are_neither_are_refused(alone):
         open_dataset(f"../datasets/{MINI}")
 
 
-def test_commands_take_the_name_and_write_here(alone, monkeypatch, tiny_folder):
+@pytest.fixture
+def shelf(alone, monkeypatch, tiny_folder):
+    """A shelf of bundled datasets with `small` on it, seen from an empty folder `here`."""
     shelf = alone / "shelf"
     shutil.copytree(tiny_folder, shelf / "small")
     monkeypatch.setattr(bundled, "DATASETS", shelf)
-    here = alone / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
+    (alone / "here").mkdir()
+    monkeypatch.chdir(alone / "here")
+    return shelf
+
+
+def test_commands_take_the_name_and_write_here(shelf):
+    here = Path.cwd()
 
     def run(*arguments):
         result = CliRunner().invoke(app, [*arguments, "--quiet"])
@@ -98,3 +104,30 @@ def test_commands_take_the_name_and_write_here(alone, monkeypatch, tiny_folder):
     run("limits", "small", "--columns", "2", "--workers", "0")
     assert {path.name for path in here.iterdir()} == {"small-preview.png", "small.limits"}
     assert [path.name for path in shelf.iterdir()] == ["small"]
+
+
+@pytest.mark.parametrize("place", ["small", "../shelf/small"])
+def test_repair_leaves_bundled_datasets_alone(shelf, place):
+    (shelf / "small" / "croissant.json").unlink()
+    before = sorted(shelf.rglob("*"))
+    result = CliRunner().invoke(app, ["verify", place, "--repair"])
+    assert result.exit_code == 1
+    assert "install the package again" in " ".join(result.output.split())
+    assert sorted(shelf.rglob("*")) == before
+
+
+def test_limits_do_not_land_beside_bundled_datasets(shelf):
+    result = CliRunner().invoke(
+        app, ["limits", "../shelf/small", "--columns", "2", "--workers", "0", "--quiet"]
+    )
+    assert isinstance(result.exception, OutputError)
+    assert "--out" in str(result.exception)
+    assert [path.name for path in shelf.iterdir()] == ["small"]
+
+
+def test_a_copy_of_a_bundled_dataset_can_be_repaired(shelf):
+    shutil.copytree(shelf / "small", "copy")
+    Path("copy/croissant.json").unlink()
+    result = CliRunner().invoke(app, ["verify", "copy", "--repair", "--quiet"])
+    assert result.exit_code == 0, result.output
+    assert Path("copy/croissant.json").is_file()
