@@ -1,6 +1,6 @@
 """The ideal observer of `ceria-data limits`: error of patches and of few phonons, and its time.
 
-    python benchmarks/limits.py              # 6 structures of ceria-columns-mini, some minutes
+    python benchmarks/limits.py              # 6 structures of ceria-columns-v1, some minutes
 
 For some columns of the test split, d'^2 from patches of 24 Å is compared with d'^2 from the
 whole field with the same thermal configurations, and d'^2 of 8 configurations with that of 32.
@@ -29,7 +29,7 @@ from ceria_data.randomness import sample_rng
 from ceria_data.scattering import exit_waves
 from ceria_data.simulate import cell_of, field_of, label_structure, settings_of, specimen_of
 
-PRESET = "ceria-columns-mini"
+PRESET = "ceria-columns-v1"
 CASES = ("end", "inner", "inner_relaxed")
 
 
