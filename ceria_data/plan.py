@@ -258,7 +258,7 @@ def _bytes_on_disk(
         )
         * per_array["counts"]
     )
-    columns = COLUMNS_PER_A2 * cell.extent[0] * cell.extent[1]
+    columns = _columns(cell)
     tables = 0.0
     for split in config.splits:
         thickness = _mean(config.sections(split).structure.thickness_atoms)
@@ -296,14 +296,25 @@ def _plane_spacing(config: BuildConfig) -> float:
 
 
 def _memory(config: BuildConfig, layout: Layout, cell: Cell, arrays: int) -> int:
-    """Libraries, waves of one structure, and a block of arrays while it is written."""
+    """Libraries, waves of one structure, and a block while it is written."""
     settings = settings_of(config)
     phonons = max(split.phonons for split in config.splits)
     hy, hx = highest_orders(settings.kept_mrad * 1e-3 / settings.wavelength, cell)
     width = 8 if settings.precision == "float32" else 16
     spectra = phonons * (2 * hy + 1) * (2 * hx + 1) * width
-    block = arrays * layout.block // layout.structures
-    return ceil(BASE_MEMORY + bytes_per_wave(cell, settings) + spectra + BLOCK_COPIES * block)
+    block = BLOCK_COPIES * arrays * layout.block // layout.structures
+    positions = 24 * layout.block * max(_positions(config, split, cell) for split in config.splits)
+    return ceil(BASE_MEMORY + bytes_per_wave(cell, settings) + spectra + block + positions)
+
+
+def _positions(config: BuildConfig, split: Split, cell: Cell) -> float:
+    """Count the atoms of a structure in all its thermal configurations."""
+    thickness = _mean(config.sections(split).structure.thickness_atoms)
+    return split.phonons * thickness * _columns(cell)
+
+
+def _columns(cell: Cell) -> float:
+    return COLUMNS_PER_A2 * cell.extent[0] * cell.extent[1]
 
 
 def _repeat(config: BuildConfig) -> float:

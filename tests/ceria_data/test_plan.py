@@ -98,9 +98,14 @@ def test_memory_grows_with_phonons_grid_precision_and_block():
     base = plan(tiny(), block=1).memory_per_worker
     splits = [TINY["splits"][0], TINY["splits"][1] | {"phonons": 9}]
     # Orders up to 40 mrad of a cell of 12.8 x 16 Å: 26 and 32, and the edge of the aperture.
-    assert plan(tiny(splits=splits), block=1).memory_per_worker - base == 4 * 53 * 65 * 8
+    spectra = 4 * 53 * 65 * 8
+    # x, y, z of 4 atoms in each column of a cell of 12.8 x 16 Å, in float64.
+    positions = 24 * 4 * planning.COLUMNS_PER_A2 * 12.8 * 16
+    more = plan(tiny(splits=splits), block=1).memory_per_worker - base
+    assert more == pytest.approx(spectra + 4 * positions, abs=1)
     block = plan(tiny(), block=3).memory_per_worker - base
-    assert block == planning.BLOCK_COPIES * 2 * (2 * 2 * 2 + 2 + 8) * 32 * 48
+    arrays = planning.BLOCK_COPIES * 2 * (2 * 2 * 2 + 2 + 8) * 32 * 48
+    assert block == pytest.approx(arrays + 2 * 5 * positions, abs=1)
     double = TINY["scattering"] | {"precision": "float64"}
     more = plan(tiny(scattering=double), block=1).memory_per_worker - base
     assert more == pytest.approx(9 * 8 * 128 * 160 + 5 * 53 * 65 * 8)
