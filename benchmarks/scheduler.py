@@ -328,9 +328,6 @@ def on_paper(costs):
     """Print the plan for 10^6 and 10^8 images."""
     config = part_of(PART_IMAGES // load_config(PRESET).images_per_structure)
     planned, layout = plan(config), plan(config).layout
-    seconds = {}
-    with timed(seconds, "list"):
-        structure_entries(config)
     print("\n| images | datasets | structures | tasks and receipts | structures a task | files | "
           "entries in a folder | GB | MB a shard, at most | hours of commits on the Hub |\n"
           f"|{'---|' * 10}")  # fmt: skip
@@ -359,9 +356,7 @@ def on_paper(costs):
           f"{costs['last'] * layout.structures / 36:.0f} core-hours\n"
           f"driver of one build: {1 / receipt:.0f} tasks/s, {images / receipt:.0f} images/s; "
           f"last steps {layout.images_per_structure / costs['last']:.0f} images/s\n"
-          f"a worker without physics: {1 / costs['worker']:.0f} images/s; the list of "
-          f"{layout.structures} structures, made in every task: {seconds['list']:.2f} s, "
-          f"{seconds['list'] / images * 1e3:.1f} ms an image")  # fmt: skip
+          f"a worker without physics: {1 / costs['worker']:.0f} images/s")  # fmt: skip
 
 
 def main():

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ceria_data.config import BuildConfig, config_from_yaml
 from ceria_data.digest import canonical_json, file_sha256, missing_leaf
-from ceria_data.draw import StructureEntry, structure_entries
+from ceria_data.draw import StructureEntry, structure_entry
 from ceria_data.errors import OutputError
 from ceria_data.provenance import machine, software
 from ceria_data.schema import TABLES
@@ -115,7 +115,7 @@ def build_block(order: Order) -> Receipt:
         If the staging folder belongs to another build by now.
     """
     config = config_from_yaml(order.config)
-    entries = [structure_entries(config)[row] for row in order.layout.rows(order.block)]
+    entries = [structure_entry(config, row) for row in order.layout.rows(order.block)]
     tried = [entry for entry in entries if entry.row not in order.lost]
     simulated = simulate_structures(config, tried, order.layout.planes, order.device, order.memory)
     results: list[SimulatedStructure | dict[str, Any]] = []
@@ -229,7 +229,7 @@ def read_receipt(staging: Path, block: int, key: str) -> Receipt | None:
 def probe_structure(probe: Probe) -> str:
     """Simulate one structure and keep nothing, to see whether it takes its worker down."""
     config = config_from_yaml(probe.order.config)
-    entry = structure_entries(config)[probe.row]
+    entry = structure_entry(config, probe.row)
     try:
         simulate_structure(config, entry, probe.order.layout.planes, probe.order.device)
     except Exception as error:

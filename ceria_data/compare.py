@@ -8,7 +8,7 @@ import numpy as np
 from ceria_data.config import load_config
 from ceria_data.dataset import Dataset, open_dataset
 from ceria_data.digest import labels_leaf
-from ceria_data.draw import structure_entries
+from ceria_data.draw import structure_entry
 from ceria_data.errors import CeriaError
 from ceria_data.schema import TABLES
 from ceria_data.simulate import simulate_structure
@@ -176,7 +176,7 @@ def regenerate(folder: Path, sample: int, device: str = "cpu") -> Regeneration:
         raise CeriaError(f"{folder} has no sample {sample}; its samples are 0 to {last}")
     config = load_config(str(folder / CONFIG))
     row, position = divmod(sample, config.images_per_structure)
-    entry = structure_entries(config)[row]
+    entry = structure_entry(config, row)
     again = simulate_structure(config, entry, int(dataset.manifest["n_planes"]), device)
     tables = [(dataset.rows_of(spec, row), spec) for spec in TABLES]
     stored_labels = labels_leaf(tables, dataset.read("occupancy", row), dataset.read("volume", row))

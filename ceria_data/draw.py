@@ -65,6 +65,37 @@ def structure_entries(config: BuildConfig) -> list[StructureEntry]:
     return [StructureEntry(row, split, number) for row, (split, number) in enumerate(pairs)]
 
 
+def structure_entry(config: BuildConfig, row: int) -> StructureEntry:
+    """Find one structure of a dataset, without listing the others.
+
+    Parameters
+    ----------
+    config : BuildConfig
+    row : int
+
+    Returns
+    -------
+    StructureEntry
+
+    Raises
+    ------
+    IndexError
+        If the dataset has no such row.
+
+    Examples
+    --------
+    >>> from ceria_data.config import load_config
+    >>> structure_entry(load_config("demo"), 16)
+    StructureEntry(row=16, split='validation', number=1000000)
+    """
+    place = row
+    for split in config.splits:
+        if 0 <= place < split.structures:
+            return StructureEntry(row, split.name, split.numbers[place])
+        place -= split.structures
+    raise IndexError(f"the dataset has no structure {row}")
+
+
 def sample_number(structure_number: int, position: int) -> int:
     """Give an image its number: the key of its random streams.
 

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from ceria_data.config import BuildConfig, config_from_yaml
 from ceria_data.dataset import Dataset
 from ceria_data.devices import to_host
-from ceria_data.draw import structure_entries
+from ceria_data.draw import structure_entry
 from ceria_data.grid import Field, cell_around
 from ceria_data.observer import detectability
 from ceria_data.optics import form_image
@@ -136,7 +136,7 @@ def run_limits_task(task: LimitsTask) -> tuple[list[dict[str, Any]], list[NDArra
         Intensity with the atom missing minus intensity, per pair.
     """
     config = config_from_yaml(task.config)
-    labels = label_structure(config, structure_entries(config)[task.pairs[0].row], task.planes)
+    labels = label_structure(config, structure_entry(config, task.pairs[0].row), task.planes)
     settings = replace(settings_of(config), padding_A=PATCH_MARGIN)
     whole = specimen_of(labels, settings.slice_thickness_A)
     whole = replace(whole, positions=whole.positions[:PHONONS])

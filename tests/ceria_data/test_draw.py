@@ -11,6 +11,7 @@ from ceria_data.draw import (
     draw_structure,
     sample_number,
     structure_entries,
+    structure_entry,
 )
 from ceria_data.parameters import Camera, ImageParameters, StructureParameters
 from ceria_data.schema import SAMPLES, SAMPLES_PER_STRUCTURE_KEY, STRUCTURES
@@ -50,6 +51,14 @@ def test_entries_go_split_by_split_with_their_own_numbers():
         StructureEntry(2, "test", 1_000_000),
         StructureEntry(3, "test", 1_000_001),
     ]
+
+
+def test_one_entry_is_that_of_the_list():
+    config = make(structures=2)
+    assert [structure_entry(config, row) for row in range(4)] == structure_entries(config)
+    for row in (-1, 4):
+        with pytest.raises(IndexError, match=f"no structure {row}"):
+            structure_entry(config, row)
 
 
 def test_adding_structures_images_or_splits_changes_no_old_draw():
