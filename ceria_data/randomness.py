@@ -11,6 +11,8 @@ STAGES = (
     "image",
     "camera",
     "limits",
+    "order",
+    "augmentation",
 )
 """Names of the random streams. Append only: the position of a name is part of every key."""
 
@@ -26,8 +28,9 @@ def sample_rng(seed: int, index: int, stage: str) -> np.random.Generator:
     seed : int
         The dataset's seed, not negative.
     index : int
-        The number of the structure (stages ``structure`` to ``phonons``) or of the
-        sample (stages ``image`` and ``camera``), not negative.
+        The number of the structure (stages ``structure`` to ``phonons``), of the sample
+        (stages ``image`` and ``camera``), of the pass over a training set (``order``) or of
+        the crop since its start (``augmentation``), not negative.
     stage : str
         One of `STAGES`.
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ceria_data.grid import Field
 from ceria_data.schema import PAINT_RADIUS, SPECIES
 
-_NOWHERE = -1
+NOWHERE = -1
+"""Owner of a pixel that no column is near to."""
 _TAIL = 10
 """Beyond this many widths a soft edge is nought: 1 / (1 + exp(10)) = 5e-5."""
 
@@ -97,7 +98,7 @@ def volume(
         column = pd.Index(own["site_id"]).get_indexer(pd.Index(atoms["site_id"][inside]))
         stands = np.zeros((n_planes, len(own) + 1), dtype=np.uint8)
         stands[atoms["plane"].to_numpy()[inside], column] = 1 << bit
-        stands[:, _NOWHERE] = 0
+        stands[:, NOWHERE] = 0
         painted |= stands[:, owner]
     return painted
 
@@ -138,7 +139,7 @@ def soft_targets(
         own = _present(columns, species)
         owner, squared = _nearest(own, field, radius + _TAIL * softness)
         classes = np.minimum(own["occupancy"].to_numpy(), max_count)
-        y, x = np.nonzero(owner != _NOWHERE)
+        y, x = np.nonzero(owner != NOWHERE)
         edge = (np.sqrt(squared[y, x]) - radius) / softness
         probability = (1 / (1 + np.exp(edge))).astype(np.float32)
         soft[index, 0] = 1
@@ -155,13 +156,41 @@ def _present(columns: pd.DataFrame, species: str) -> pd.DataFrame:
 def _nearest(
     columns: pd.DataFrame, field: Field, reach: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Find the nearest column of every pixel, and its squared distance [Å²].
+    """Find the nearest column of every pixel, and its squared distance [Å²]."""
+    return nearest_column(
+        columns["x_A"].to_numpy(float), columns["y_A"].to_numpy(float), field, reach
+    )
 
-    Index -1 where none is within reach; of two at equal distance the first.
+
+def nearest_column(
+    x: NDArray[np.float64], y: NDArray[np.float64], field: Field, reach: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Find the nearest column of every pixel.
+
+    Parameters
+    ----------
+    x, y : array of float, shape (column,)
+        Positions [Å]; also those outside the field.
+    field : Field
+    reach : float
+        Columns farther away do not count [Å].
+
+    Returns
+    -------
+    owner : array of int, shape (y, x)
+        Position of the column in `x`; -1 where none is within reach. Of two at equal
+        distance the first.
+    squared : array of float, shape (y, x)
+        Its squared distance [Å²]; infinite where there is none.
+
+    Examples
+    --------
+    >>> owner, squared = nearest_column(np.array([0.3]), np.array([0.0]), Field((1, 4), 0.2), 0.25)
+    >>> owner
+    array([[-1,  0,  0, -1]])
     """
     step = field.sampling
     height, width = field.shape
-    x, y = columns["x_A"].to_numpy(float), columns["y_A"].to_numpy(float)
     span = np.arange(-ceil(reach / step) - 1, ceil(reach / step) + 2)
     px = np.rint(x / step).astype(np.int64)[:, None, None] + span
     py = np.rint(y / step).astype(np.int64)[:, None, None] + span[:, None]
@@ -176,7 +205,7 @@ def _nearest(
     distance = np.full(height * width, np.inf)
     np.minimum.at(distance, pixel, near)
     wins = near == distance[pixel]
-    owner = np.full(height * width, len(columns))
+    owner = np.full(height * width, len(x))
     np.minimum.at(owner, pixel[wins], column[wins])
-    owner[owner == len(columns)] = _NOWHERE
+    owner[owner == len(x)] = NOWHERE
     return owner.reshape(field.shape), distance.reshape(field.shape)

@@ -1,0 +1,35 @@
+"""Errors of nets, on the tree of `ceria_data.errors`.
+
+::
+
+    CeriaError                  2   wrong usage or input
+    ├── TrainingError           2   a training that cannot start or go on
+    ├── ImageError              2   an image that cannot be predicted
+    ├── DomainError             2   an image outside what the net has seen
+    ├── NotAModelError          2   a folder or name that holds no net this version can load
+    └── WeightsError            1   weights that are not as they should be
+"""
+
+from ceria_data.errors import CeriaError
+
+
+class TrainingError(CeriaError):
+    """A training cannot start, or cannot go on."""
+
+
+class ImageError(CeriaError):
+    """An image, its sampling or its shape cannot be used."""
+
+
+class DomainError(CeriaError):
+    """An image lies far outside what the net has seen."""
+
+
+class NotAModelError(CeriaError):
+    """There is no such net, or it is of another kind than this version can load."""
+
+
+class WeightsError(CeriaError):
+    """Weights are damaged, incomplete or of another net."""
+
+    exit_code = 1

@@ -1,0 +1,55 @@
+"""The zoo: a closed registry of nets, and their sizes."""
+
+from ceria_models.contrast import CHANNELS
+from ceria_models.errors import NotAModelError
+from ceria_models.nets.base import ColumnNet, NetOutput, NetSettings
+from ceria_models.nets.mixed_scale import MixedScaleNet
+from ceria_models.nets.unet import AttentionUNet, PlainUNet, ResidualUNet
+
+ARCHITECTURES: dict[str, type[ColumnNet]] = {
+    "plain_unet": PlainUNet,
+    "residual_unet": ResidualUNet,
+    "attention_unet": AttentionUNet,
+    "mixed_scale": MixedScaleNet,
+}
+"""Every architecture by name."""
+
+LARGEST = NetSettings("", width=512, levels=64, blocks=32, patch=8, max_count=64)
+"""No net may be larger in any of these."""
+
+__all__ = ["ARCHITECTURES", "ColumnNet", "NetOutput", "NetSettings", "create_net"]
+
+
+def create_net(settings: NetSettings) -> ColumnNet:
+    """Make a net with fresh weights.
+
+    Parameters
+    ----------
+    settings : NetSettings
+
+    Returns
+    -------
+    ColumnNet
+
+    Raises
+    ------
+    NotAModelError
+        If the architecture is unknown or a size is not within its bounds; nothing is
+        allocated before.
+
+    Examples
+    --------
+    >>> net = create_net(NetSettings("plain_unet", 8, levels=3, blocks=1, patch=2, max_count=14))
+    >>> net.stride
+    8
+    """
+    if settings.architecture not in ARCHITECTURES:
+        raise NotAModelError(
+            f"unknown architecture {settings.architecture!r}; expected one of "
+            f"{', '.join(ARCHITECTURES)}"
+        )
+    for name, largest in vars(LARGEST).items():
+        value = getattr(settings, name)
+        if name != "architecture" and not (isinstance(value, int) and 1 <= value <= largest):
+            raise NotAModelError(f"{name} is {value!r}; expected a whole number from 1 to {largest}")
+    return ARCHITECTURES[settings.architecture](settings, CHANNELS)

@@ -1,0 +1,142 @@
+"""What every net promises: its settings, its input, its output."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import log
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ceria_data.schema import SPECIES
+
+DEPTH_SCALE = 10.0
+"""The nets' unit of depth [Å]."""
+_GEOMETRY = 4
+"""Outputs per species and pixel beside the classes: depth, its spread, offset in y and x."""
+
+
+@dataclass(frozen=True)
+class NetSettings:
+    """Size of a net.
+
+    Attributes
+    ----------
+    architecture : str
+        Name in the registry.
+    width : int
+        Channels at the finest level.
+    levels : int
+        Levels of a U-Net, each with half the pixels of the one before; for the mixed-scale
+        net the number of layers.
+    blocks : int
+        Blocks per level.
+    patch : int
+        Pixels (along each axis) that the first layer takes together.
+    max_count : int
+        Highest class K.
+    """
+
+    architecture: str
+    width: int
+    levels: int
+    blocks: int
+    patch: int
+    max_count: int
+
+
+@dataclass(frozen=True)
+class NetOutput:
+    """What a net says about every pixel; species are in the order of `schema.SPECIES`.
+
+    Attributes
+    ----------
+    logits : Tensor, shape (image, species, class, y, x)
+        Logarithms of class probabilities, up to a constant; class 0 is background.
+    depth : Tensor, shape (image, species, y, x)
+        Mean depth of the column's atoms [Å].
+    depth_log_spread : Tensor, shape (image, species, y, x)
+        Natural logarithm of the depth's standard deviation [Å].
+    offset : Tensor, shape (image, species, 2, y, x)
+        From the pixel to the column's position (y, x) [Å].
+    """
+
+    logits: Tensor
+    depth: Tensor
+    depth_log_spread: Tensor
+    offset: Tensor
+
+
+class ColumnNet(nn.Module, ABC):
+    """A net that says for every pixel how many atoms stand there.
+
+    A subclass turns patches into features of `NetSettings.width` channels; this class
+    cuts the patches, adds the last layer and puts the pixels together again. Nothing in it
+    depends on the other images of a batch or on the size of the image.
+
+    Parameters
+    ----------
+    settings : NetSettings
+    in_channels : int
+        Channels of the input, see `contrast.net_input`.
+    """
+
+    def __init__(self, settings: NetSettings, in_channels: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.in_channels = in_channels
+        self.classes = self._head(settings.max_count + 1)
+        self.geometry = self._head(_GEOMETRY)
+
+    @property
+    @abstractmethod
+    def stride(self) -> int:
+        """Pixels of the coarsest grid; a tile that starts at a multiple sees the same grids."""
+
+    @property
+    @abstractmethod
+    def reach(self) -> int:
+        """Farthest pixel that can change an output, along one axis; a multiple of `stride`."""
+
+    @abstractmethod
+    def features(self, patches: Tensor) -> Tensor:
+        """Turn patches (image, channel, y / patch, x / patch) into features of equal grid."""
+
+    def forward(self, image: Tensor) -> NetOutput:
+        """Describe every pixel of some images.
+
+        Parameters
+        ----------
+        image : Tensor, shape (image, channel, y, x)
+            See `contrast.net_input`.
+
+        Returns
+        -------
+        NetOutput
+        """
+        y, x = image.shape[-2:]
+        image = F.pad(image, (0, -x % self.stride, 0, -y % self.stride))
+        patches = F.pixel_unshuffle(image, self.settings.patch)
+        features = self.features(patches.contiguous(memory_format=torch.channels_last))
+        logits = self._pixels(self.classes(features))[..., :y, :x]
+        geometry = self._pixels(self.geometry(features))[..., :y, :x]
+        return NetOutput(
+            logits,
+            geometry[:, :, 0] * DEPTH_SCALE,
+            geometry[:, :, 1] + log(DEPTH_SCALE),
+            geometry[:, :, 2:],
+        )
+
+    def _head(self, outputs: int) -> nn.Conv2d:
+        """Make the last layer for some outputs per species and pixel."""
+        head = nn.Conv2d(self.settings.width, len(SPECIES) * outputs * self.settings.patch**2, 1)
+        nn.init.normal_(head.weight, std=0.01)
+        assert head.bias is not None
+        nn.init.zeros_(head.bias)
+        return head
+
+    def _pixels(self, patches: Tensor) -> Tensor:
+        """Put the pixels of the patches side by side: (image, species, output, y, x)."""
+        # Planes of pixels, not pixels of classes: a softmax over planes is ten times faster.
+        planes = F.pixel_shuffle(patches.contiguous(), self.settings.patch)
+        return planes.float().unflatten(1, (len(SPECIES), -1))

@@ -1,0 +1,93 @@
+"""Layers that the nets are made of; none looks at other images or at distant pixels."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_TINY = 1e-8
+_SILU_GAIN = 1.676
+"""Makes up for the variance that SiLU takes from normal numbers."""
+
+
+class StandardisedConv(nn.Conv2d):
+    """A convolution whose kernels have zero mean and unit norm, times a learned gain.
+
+    It keeps activations in bounds without looking at them, so that an image's result
+    depends neither on the batch nor on the size of the image.
+
+    References
+    ----------
+    .. [1] Brock, De and Smith, arXiv:2101.08692 (2021): scaled weight standardisation.
+    """
+
+    def __init__(self, inputs: int, outputs: int, size: int = 3, dilation: int = 1) -> None:
+        super().__init__(
+            inputs, outputs, size, padding=dilation * (size // 2), dilation=dilation
+        )
+        nn.init.normal_(self.weight)
+        assert self.bias is not None
+        nn.init.zeros_(self.bias)
+        self.gain = nn.Parameter(torch.full((outputs, 1, 1, 1), _SILU_GAIN))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve; zero padding keeps the grid."""
+        centred = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        norm = centred.square().sum((1, 2, 3), keepdim=True)
+        kernel = centred * (self.gain * torch.rsqrt(norm + _TINY))
+        return F.conv2d(input, kernel, self.bias, 1, self.padding, self.dilation)
+
+
+class PlainBlock(nn.Module):
+    """Two convolutions, each followed by SiLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first = StandardisedConv(inputs, outputs)
+        self.second = StandardisedConv(outputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the grid, change the channels."""
+        return F.silu(self.second(F.silu(self.first(x))))
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions that add to their input; at first they add nothing.
+
+    References
+    ----------
+    .. [1] De and Smith, arXiv:2002.10444 (2020): a learned scale that starts at 0 takes
+       the place of normalisation.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first = StandardisedConv(inputs, outputs)
+        self.second = StandardisedConv(outputs, outputs)
+        self.across = StandardisedConv(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the grid, change the channels."""
+        added = self.second(F.silu(self.first(F.silu(x))))
+        straight: Tensor = self.across(x)
+        return straight + self.scale * added
+
+
+class AttentionGate(nn.Module):
+    """Weighs every pixel of a skip connection by what the coarser level found there.
+
+    References
+    ----------
+    .. [1] Oktay et al., arXiv:1804.03999 (2018): Attention U-Net.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.of_skip = StandardisedConv(channels, channels // 2, 1)
+        self.of_coarse = StandardisedConv(channels, channels // 2, 1)
+        self.weigh = nn.Conv2d(channels // 2, 1, 1)
+
+    def forward(self, skip: Tensor, coarse: Tensor) -> Tensor:
+        """Weigh the skip connection; both have the same shape."""
+        weight = torch.sigmoid(self.weigh(F.silu(self.of_skip(skip) + self.of_coarse(coarse))))
+        return skip * weight

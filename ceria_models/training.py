@@ -1,0 +1,379 @@
+"""The training of a net: one loop, from crops to averaged weights."""
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+
+from ceria_data.randomness import sample_rng
+from ceria_data.schema import SPECIES
+from ceria_models import losses
+from ceria_models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from ceria_models.crops import Batch, Crops, collate
+from ceria_models.decoded import DecodedSplit
+from ceria_models.errors import TrainingError
+from ceria_models.nets import ColumnNet, NetOutput, create_net
+from ceria_models.training_config import (
+    LossSection,
+    ScheduleSection,
+    TrainingConfig,
+    training_config_yaml,
+)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State of a training, for those who watch.
+
+    Attributes
+    ----------
+    step, steps : int
+    loss : dict of str to float
+        Terms of the loss, mean since the last report.
+    learning_rate : float
+    crops_per_s : float
+    waiting : float
+        Share of the time in which the loop waited for crops.
+    """
+
+    step: int
+    steps: int
+    loss: dict[str, float]
+    learning_rate: float
+    crops_per_s: float
+    waiting: float
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a training runs; nothing of it changes which crops it sees.
+
+    Attributes
+    ----------
+    device : torch.device
+    workers : int
+        Processes that make crops; 0 makes them in the loop.
+    rank, world : int
+        This process and their number, see `torch.distributed`.
+    """
+
+    device: torch.device
+    workers: int
+    rank: int = 0
+    world: int = 1
+
+
+class CropOrder(Sampler[list[tuple[int, int]]]):
+    """Numbers and rows of the crops of every step: each pass shuffles the split anew.
+
+    Parameters
+    ----------
+    rows : int
+        Images of the split.
+    schedule : ScheduleSection
+    seed : int
+    machine : Machine
+        This process takes every ``world``-th crop of a step.
+    start : int
+        First step.
+    """
+
+    def __init__(
+        self, rows: int, schedule: ScheduleSection, seed: int, machine: Machine, start: int
+    ) -> None:
+        self.rows = rows
+        self.schedule = schedule
+        self.seed = seed
+        self.machine = machine
+        self.start = start
+
+    def __len__(self) -> int:
+        return self.schedule.steps - self.start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order, current = np.empty(0, dtype=np.int64), -1
+        for step in range(self.start, self.schedule.steps):
+            keys = []
+            for number in range(step * self.schedule.batch, (step + 1) * self.schedule.batch):
+                turn, position = divmod(number, self.rows)
+                if turn != current:
+                    order = sample_rng(self.seed, turn, "order").permutation(self.rows)
+                    current = turn
+                if number % self.machine.world == self.machine.rank:
+                    keys.append((number, int(order[position])))
+            yield keys
+
+
+def train(
+    config: TrainingConfig,
+    split: DecodedSplit,
+    folder: Path,
+    machine: Machine,
+    *,
+    content_digest: str,
+    max_count: int,
+    init: dict[str, Tensor] | None = None,
+    every: int = 50,
+    checkpoint_every_s: float = 120.0,
+    on_progress: Callable[[Progress, nn.Module], None] = lambda progress, average: None,
+) -> ColumnNet:
+    """Train a net, or go on where a checkpoint stands.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    split : DecodedSplit
+        Training split.
+    folder : Path
+        For the checkpoint.
+    machine : Machine
+    content_digest : str
+        Of the dataset; a checkpoint of another one is refused.
+    max_count : int
+        Highest class.
+    init : dict of str to Tensor, optional
+        Weights to start from.
+    every : int
+        Steps between reports.
+    checkpoint_every_s : float
+        Time between checkpoints [s].
+    on_progress : callable
+        Told the progress, and the averaged net as it is now.
+
+    Returns
+    -------
+    ColumnNet
+        The averaged weights, in evaluation mode.
+
+    Raises
+    ------
+    TrainingError
+        If the checkpoint belongs to another config or dataset, or the loss is not finite.
+    """
+    torch.manual_seed(config.seed)
+    net = create_net(config.net.settings(max_count)).to(machine.device)
+    if init is not None:
+        net.load_state_dict(init, strict=True)
+    average = create_net(config.net.settings(max_count)).to(machine.device)
+    average.load_state_dict(net.state_dict())
+    optimiser = _optimiser(net, config.schedule)
+    step = _restore(folder, config, content_digest, net, average, optimiser)
+    trained: nn.Module = net
+    if machine.world > 1:
+        trained = nn.parallel.DistributedDataParallel(net)
+
+    views, mask = config.views.views(), config.mask.mask()
+    crops = Crops(split, views, mask, max_count, config.seed)
+    order = CropOrder(len(split), config.schedule, config.seed, machine, step)
+    rare = losses.rarity(count_frequency(split, max_count), config.loss.spatial.balance)
+    meter = _Meter(config.schedule, every)
+    saved = time.monotonic()
+
+    for batch in _batches(crops, order, machine.workers, meter):
+        rate = learning_rate(config.schedule, step)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        batch = batch.to(machine.device)
+        with torch.autocast(machine.device.type, torch.bfloat16, config.schedule.bfloat16):
+            output: NetOutput = trained(batch.image)
+        terms = loss_terms(output, batch, config.loss, rare.to(machine.device))
+        loss = torch.stack(list(terms.values())).sum()
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss.item()} in step {step}; lower the learning rate ({rate:.3g})"
+            )
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(net.parameters(), config.schedule.clip)
+        optimiser.step()
+        _follow(average, net, config.schedule.average, step)
+        step += 1
+        meter.add(terms, step)
+        if machine.rank == 0:
+            last = step == config.schedule.steps
+            if last or time.monotonic() - saved > checkpoint_every_s:
+                _save(folder, config, content_digest, step, net, average, optimiser)
+                saved = time.monotonic()
+            if step % every == 0 or last:
+                on_progress(meter.report(step, rate), average)
+    return average.eval()
+
+
+def learning_rate(schedule: ScheduleSection, step: int) -> float:
+    """Evaluate the learning rate: a linear rise, then half a cosine.
+
+    Examples
+    --------
+    >>> schedule = ScheduleSection(crops=100, batch=1, learning_rate=1.0, warm_up=0.1)
+    >>> [round(learning_rate(schedule, step), 2) for step in (0, 9, 10, 55, 99)]
+    [0.1, 1.0, 1.0, 0.5, 0.0]
+    """
+    warm_up = schedule.warm_up * schedule.steps
+    if step < warm_up:
+        return schedule.learning_rate * (step + 1) / math.ceil(warm_up)
+    part = (step - warm_up) / max(schedule.steps - warm_up, 1)
+    return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * part))
+
+
+def loss_terms(
+    output: NetOutput, batch: Batch, factors: LossSection, rare: Tensor
+) -> dict[str, Tensor]:
+    """Evaluate the terms of the loss that have a factor, times their factor."""
+    terms = {}
+    if factors.cross_entropy:
+        weight = losses.pixel_weights(batch, factors.spatial.weights(), rare)
+        entropy = losses.cross_entropy(output, batch, weight)
+        terms["cross_entropy"] = factors.cross_entropy * entropy
+    if factors.ranked_probability:
+        score = losses.ranked_probability(output, batch)
+        terms["ranked_probability"] = factors.ranked_probability * score
+    if factors.dice:
+        terms["dice"] = factors.dice * losses.dice(output, batch)
+    if factors.depth:
+        terms["depth"] = factors.depth * losses.depth_likelihood(output, batch)
+    if factors.offset:
+        terms["offset"] = factors.offset * losses.offset_distance(output, batch)
+    return terms
+
+
+def count_frequency(split: DecodedSplit, max_count: int) -> Tensor:
+    """Count the columns of every species and class in a split.
+
+    Returns
+    -------
+    Tensor, shape (species, class)
+    """
+    frequency = np.zeros((len(SPECIES), max_count + 1))
+    _, first = np.unique(split.samples["structure"].to_numpy(), return_index=True)
+    for row in first:
+        columns = split.columns(int(row))
+        np.add.at(frequency, (columns.species, np.minimum(columns.occupancy, max_count)), 1)
+    return torch.from_numpy(frequency).float()
+
+
+def _batches(crops: Crops, order: CropOrder, workers: int, meter: "_Meter") -> Iterator[Batch]:
+    """Yield the batches, and tell the meter how long each was waited for."""
+    loader: DataLoader[Batch] = DataLoader(
+        crops,
+        batch_sampler=order,
+        collate_fn=collate,
+        num_workers=workers,
+        multiprocessing_context="spawn" if workers else None,
+        worker_init_fn=_one_thread if workers else None,
+        prefetch_factor=4 if workers else None,
+    )
+    batches = iter(loader)
+    while True:
+        before = time.perf_counter()
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        meter.waited += time.perf_counter() - before
+        yield batch
+
+
+def _one_thread(_worker: int) -> None:
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _optimiser(net: ColumnNet, schedule: ScheduleSection) -> torch.optim.AdamW:
+    """Decay kernels only, not gains and biases."""
+    named = list(net.named_parameters())
+    kernels = [p for name, p in named if name.endswith("weight")]
+    rest = [p for name, p in named if not name.endswith("weight")]
+    groups = [
+        {"params": kernels, "weight_decay": schedule.weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=schedule.learning_rate, fused=True)
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, net: nn.Module, decay: float, step: int) -> None:
+    """Move the average towards the net; faster in the beginning."""
+    share = 1 - min(decay, (1 + step) / (10 + step))
+    torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), share)
+
+
+def _restore(
+    folder: Path,
+    config: TrainingConfig,
+    content_digest: str,
+    net: ColumnNet,
+    average: ColumnNet,
+    optimiser: torch.optim.AdamW,
+) -> int:
+    """Load a checkpoint if there is one; return the steps done."""
+    checkpoint = read_checkpoint(folder)
+    if checkpoint is None:
+        return 0
+    if checkpoint.config != training_config_yaml(config):
+        raise TrainingError(
+            f"{folder} holds a training with another config; choose another --out or --overwrite"
+        )
+    if checkpoint.content_digest != content_digest:
+        raise TrainingError(
+            f"{folder} holds a training on the dataset {checkpoint.content_digest[:16]}..., "
+            f"this is {content_digest[:16]}...; choose another --out or --overwrite"
+        )
+    net.load_state_dict(checkpoint.net, strict=True)
+    average.load_state_dict(checkpoint.average, strict=True)
+    optimiser.load_state_dict(checkpoint.optimiser)
+    return checkpoint.step
+
+
+def _save(
+    folder: Path,
+    config: TrainingConfig,
+    content_digest: str,
+    step: int,
+    net: ColumnNet,
+    average: ColumnNet,
+    optimiser: torch.optim.AdamW,
+) -> None:
+    states = (net.state_dict(), average.state_dict(), optimiser.state_dict())
+    yaml_text = training_config_yaml(config)
+    write_checkpoint(folder, Checkpoint(yaml_text, content_digest, step, *states))
+
+
+class _Meter:
+    """Sums what happened since the last report."""
+
+    def __init__(self, schedule: ScheduleSection, every: int) -> None:
+        self.schedule = schedule
+        self.every = every
+        self.waited = 0.0
+        self._start = time.perf_counter()
+        self._first: int | None = None
+        self._sums: dict[str, float] = {}
+
+    def add(self, terms: dict[str, Tensor], step: int) -> None:
+        """Add the loss of one step."""
+        if self._first is None:
+            self._first = step - 1
+        for name, value in terms.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value.item()
+
+    def report(self, step: int, rate: float) -> Progress:
+        """Summarise, and begin anew."""
+        assert self._first is not None
+        steps, elapsed = step - self._first, time.perf_counter() - self._start
+        progress = Progress(
+            step,
+            self.schedule.steps,
+            {name: total / steps for name, total in self._sums.items()},
+            rate,
+            steps * self.schedule.batch / elapsed,
+            self.waited / elapsed,
+        )
+        self.waited, self._start, self._first, self._sums = 0.0, time.perf_counter(), None, {}
+        return progress
