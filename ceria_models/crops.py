@@ -149,15 +149,19 @@ class Crops(Dataset[Batch]):
         """Record electrons with the sample's camera; gain and offset are taken off again."""
         camera = self._cameras[row]
         counts = record(intensity, dose, sampling, camera, int(rng.integers(2**63)))
-        return (counts - camera.offset) / camera.gain
+        return np.asarray((counts - camera.offset) / camera.gain, dtype=np.float64)
 
 
 def collate(crops: list[Batch]) -> Batch:
     """Stack crops to a batch."""
-    return Batch(*(torch.stack(parts) for parts in zip(*(vars(c).values() for c in crops), strict=True)))
+    return Batch(
+        *(torch.stack(parts) for parts in zip(*(vars(c).values() for c in crops), strict=True))
+    )
 
 
-def _moved(columns: StructureColumns, origin: tuple[float, float], scale: float) -> StructureColumns:
+def _moved(
+    columns: StructureColumns, origin: tuple[float, float], scale: float
+) -> StructureColumns:
     """Express columns in the coordinates of a crop whose pixels are larger by a factor."""
     return replace(columns, y=(columns.y - origin[0]) / scale, x=(columns.x - origin[1]) / scale)
 

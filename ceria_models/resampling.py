@@ -62,11 +62,10 @@ def resample_counts(
         rows, columns = (_overlaps(n, sampling, target) for n in image.shape)
         binned = rows @ np.asarray(image, dtype=np.float64) @ columns.T
         return Resampled(binned.astype(np.float32), target, (origin, origin))
-    centres = [
-        origin + target * np.arange(int(n * sampling / target + _SAME)) for n in image.shape
-    ]
+    sizes = [int(n * sampling / target + _SAME) for n in image.shape]
     rows_of, columns_of = (
-        cosine_series(n, sampling, at) for n, at in zip(image.shape, centres, strict=True)
+        cosine_series(n, sampling, target, origin, m)
+        for n, m in zip(image.shape, sizes, strict=True)
     )
     fine = rows_of @ np.asarray(image, dtype=np.float64) @ columns_of.T
     return Resampled(fine.astype(np.float32), target, (origin, origin))
@@ -107,16 +106,16 @@ def resample_intensity(
     ((3, 5), True)
     """
     rows, columns = (
-        cosine_series(n, sampling, first + target * np.arange(m), target)
+        cosine_series(n, sampling, target, first, m, integrated=True)
         for n, first, m in zip(intensity.shape, origin, shape, strict=True)
     )
     return np.maximum(rows @ intensity.astype(np.float64) @ columns.T, 0.0)
 
 
 def cosine_series(
-    n: int, sampling: float, at: NDArray[np.float64], width: float | None = None
+    n: int, sampling: float, target: float, first: float, m: int, *, integrated: bool = False
 ) -> NDArray[np.float64]:
-    """Make the matrix that evaluates the cosine series of n pixels at given places.
+    """Make the matrix that evaluates the cosine series of n pixels on m others.
 
     The series continues an image as its mirror image, so that borders do not ring.
 
@@ -124,13 +123,13 @@ def cosine_series(
     ----------
     n : int
         Pixels.
-    sampling : float
-        Their size [Å].
-    at : array of float, shape (m,)
-        Places, from the centre of the first pixel [Å].
-    width : float, optional
-        Pixel over which the result is integrated [Å], where the values are integrated over
-        pixels of `sampling`; None leaves the integration as it is.
+    sampling, target : float
+        Size of the pixels, and of the others [Å].
+    first : float
+        Centre of the first of the others, from that of the first pixel [Å].
+    m : int
+    integrated : bool
+        The values are integrals over their pixels, and so shall be the result.
 
     Returns
     -------
@@ -143,16 +142,16 @@ def cosine_series(
 
     Examples
     --------
-    >>> np.allclose(cosine_series(5, 0.2, 0.2 * np.arange(5)), np.eye(5))
+    >>> np.allclose(cosine_series(5, 0.2, 0.2, 0.0, 5), np.eye(5))
     True
     """
     order = np.arange(n)
     place = (np.arange(n) + 0.5) / n
     forward = np.cos(np.pi * order[:, None] * place) * np.where(order == 0, 1.0, 2.0)[:, None] / n
-    if width is not None:
+    if integrated:
         frequency = order / (2 * n * sampling)
-        forward *= (np.sinc(width * frequency) / np.sinc(sampling * frequency))[:, None]
-    wanted = (np.asarray(at) / sampling + 0.5) / n
+        forward *= (np.sinc(target * frequency) / np.sinc(sampling * frequency))[:, None]
+    wanted = ((first + target * np.arange(m)) / sampling + 0.5) / n
     series: NDArray[np.float64] = np.cos(np.pi * wanted[:, None] * order) @ forward
     return series
 

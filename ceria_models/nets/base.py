@@ -138,5 +138,5 @@ class ColumnNet(nn.Module, ABC):
     def _pixels(self, patches: Tensor) -> Tensor:
         """Put the pixels of the patches side by side: (image, species, output, y, x)."""
         # Planes of pixels, not pixels of classes: a softmax over planes is ten times faster.
-        planes = F.pixel_shuffle(patches.contiguous(), self.settings.patch)
-        return planes.float().unflatten(1, (len(SPECIES), -1))
+        planes = F.pixel_shuffle(patches.contiguous(), self.settings.patch).float()
+        return planes.reshape(len(planes), len(SPECIES), -1, *planes.shape[-2:])

@@ -21,9 +21,7 @@ class StandardisedConv(nn.Conv2d):
     """
 
     def __init__(self, inputs: int, outputs: int, size: int = 3, dilation: int = 1) -> None:
-        super().__init__(
-            inputs, outputs, size, padding=dilation * (size // 2), dilation=dilation
-        )
+        super().__init__(inputs, outputs, size, padding=dilation * (size // 2), dilation=dilation)
         nn.init.normal_(self.weight)
         assert self.bias is not None
         nn.init.zeros_(self.bias)
@@ -69,8 +67,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Keep the grid, change the channels."""
         added = self.second(F.silu(self.first(F.silu(x))))
-        straight: Tensor = self.across(x)
-        return straight + self.scale * added
+        total: Tensor = self.across(x) + self.scale * added
+        return total
 
 
 class AttentionGate(nn.Module):

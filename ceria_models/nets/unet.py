@@ -1,6 +1,7 @@
 """U-Nets: down to coarse grids for the surroundings, up again with the details."""
 
 from abc import abstractmethod
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +34,7 @@ class UNet(ColumnNet):
             for level in range(settings.levels)
         )
         self.up = nn.ModuleList(
-            StandardisedConv(coarse, fine, 1)
-            for fine, coarse in zip(widths[:-1], widths[1:], strict=True)
+            StandardisedConv(coarse, fine, 1) for fine, coarse in pairwise(widths)
         )
         self.decoder = nn.ModuleList(self._stage(2 * width, width) for width in widths[:-1])
 
@@ -50,20 +50,19 @@ class UNet(ColumnNet):
     @property
     def stride(self) -> int:
         """Pixels of the coarsest grid."""
-        return self.settings.patch * 2 ** (self.settings.levels - 1)
+        return int(self.settings.patch * 2 ** (self.settings.levels - 1))
 
     @property
     def reach(self) -> int:
         """Farthest pixel that can change an output: one per convolution, on each grid."""
-        patch, levels = self.settings.patch, self.settings.levels
+        patch, coarsest = self.settings.patch, self.stride // self.settings.patch
         per_stage = _CONVS * self.settings.blocks
-        down = per_stage * patch * (2**levels - 1)
-        up = per_stage * patch * (2 ** (levels - 1) - 1)
+        down, up = (per_stage * patch * (n - 1) for n in (2 * coarsest, coarsest))
         return -(-(patch + down + up) // self.stride) * self.stride + self.stride
 
     def features(self, patches: Tensor) -> Tensor:
         """Turn patches into features of equal grid."""
-        x = self.stem(patches)
+        x: Tensor = self.stem(patches)
         skips: list[Tensor] = []
         for level, stage in enumerate(self.encoder):
             x = stage(F.avg_pool2d(x, 2) if level else x)

@@ -1,0 +1,250 @@
+"""Columns from the probabilities of pixels."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, maximum_filter
+from scipy.special import log_softmax, logsumexp
+
+from ceria_data.schema import SPECIES
+from ceria_models.contrast import REFERENCE_DOSE
+from ceria_models.model import CalibrationFacts, DecodingFacts, PixelOutput
+
+_REFINEMENTS = 3
+"""Times that a position is computed from the pixels around the one before."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Places of one species where a column may stand.
+
+    Attributes
+    ----------
+    x, y : array of float64, shape (column,)
+        Position, origin at the centre of pixel (0, 0) [Å].
+    logits : array of float64, shape (column, class)
+        Pooled logarithms of class probabilities, not calibrated.
+    z, z_spread : array of float64, shape (column,)
+        Mean depth and its standard deviation [Å].
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    logits: NDArray[np.float64]
+    z: NDArray[np.float64]
+    z_spread: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def keep(self, wanted: NDArray[Any]) -> "Candidates":
+        """Select some of them by a mask or by positions."""
+        return Candidates(*(values[wanted] for values in vars(self).values()))
+
+
+def find_candidates(
+    output: PixelOutput, sampling: float, decoding: DecodingFacts
+) -> dict[str, Candidates]:
+    """Find where columns may stand, and what the pixels there say.
+
+    The probability of an atom, 1 minus that of the background, is smoothed; its maxima are
+    the first positions. Each pixel around a maximum then votes for a position with its
+    offset, and describes the column with its classes and depth.
+
+    Parameters
+    ----------
+    output : PixelOutput
+    sampling : float
+        Pixel size [Å/pixel].
+    decoding : DecodingFacts
+
+    Returns
+    -------
+    dict of str to Candidates
+        By species.
+
+    Examples
+    --------
+    A disk of oxygen, 7 atoms, whose pixels point at x = 1.3 Å, y = 1 Å:
+
+    >>> y, x = 0.2 * np.mgrid[:12, :12]
+    >>> logits = np.zeros((2, 15, 12, 12), dtype=np.float32)
+    >>> logits[:, 0], logits[1, 7] = 8, np.where(np.hypot(x - 1.3, y - 1) < 0.6, 16, 0)
+    >>> offset = np.stack([np.stack([1 - y, 1.3 - x])] * 2)
+    >>> output = PixelOutput(logits, 0 * logits[:, 0], 0 * logits[:, 0], offset)
+    >>> oxygen = find_candidates(output, 0.2, DecodingFacts(mask_radius_A=0.6))["O"]
+    >>> oxygen.x.round(3), oxygen.y.round(3), int(oxygen.logits[0].argmax())
+    (array([1.3]), array([1.]), 7)
+    """
+    found = {}
+    for index, species in enumerate(SPECIES):
+        log = log_softmax(output.logits[index].astype(np.float64), axis=0)
+        atom = -np.expm1(log[0])
+        peaks = _peaks(atom, sampling, decoding)
+        position, window = _refined(peaks, atom, output.offset[index], sampling, decoding)
+        found[species] = _described(position, window, log, output, index)
+    return found
+
+
+def column_rows(
+    candidates: dict[str, Candidates], calibration: dict[str, CalibrationFacts], dose: float
+) -> pd.DataFrame:
+    """Make the table of columns: those that are there rather than not.
+
+    Parameters
+    ----------
+    candidates : dict of str to Candidates
+    calibration : dict of str to CalibrationFacts
+        By species.
+    dose : float
+        Apparent dose of the image [e-/Å²].
+
+    Returns
+    -------
+    DataFrame
+        species, x_A, y_A, occupancy, confidence, z_mean_A, z_spread_A, p_0 to p_K, where p_0
+        is the probability that no column is there.
+    """
+    tables = []
+    for species, own in candidates.items():
+        p = calibrated(own.logits, calibration[species], dose)
+        there = p[:, 0] < 0.5
+        own, p = own.keep(there), p[there]
+        occupancy = p[:, 1:].argmax(axis=1) + 1
+        facts: dict[str, Any] = {
+            "species": species,
+            "x_A": own.x,
+            "y_A": own.y,
+            "occupancy": occupancy,
+            "confidence": p[np.arange(len(p)), occupancy],
+            "z_mean_A": own.z,
+            "z_spread_A": own.z_spread,
+        }
+        classes = {f"p_{n}": p[:, n] for n in range(p.shape[1])}
+        tables.append(pd.DataFrame(facts | classes))
+    table = pd.concat(tables, ignore_index=True)
+    return table.astype({"species": "str", "occupancy": "int64"})
+
+
+def calibrated(
+    logits: NDArray[np.floating], calibration: CalibrationFacts, dose: float
+) -> NDArray[np.float64]:
+    """Turn logits into calibrated probabilities.
+
+    Parameters
+    ----------
+    logits : array of float, shape (..., class)
+    calibration : CalibrationFacts
+    dose : float
+        Apparent dose [e-/Å²].
+
+    Returns
+    -------
+    array of float64, shape (..., class)
+
+    Examples
+    --------
+    >>> half = CalibrationFacts(slope=np.log(0.5), slope_dose=0.0, bias=(0.0, 0.0))
+    >>> calibrated(np.array([0.0, 2 * np.log(3)]), half, dose=300.0).round(3)
+    array([0.25, 0.75])
+    """
+    s = np.log(dose / REFERENCE_DOSE) if np.isfinite(dose) else 0.0
+    slope = np.exp(calibration.slope + calibration.slope_dose * s)
+    scaled = slope * np.asarray(logits, dtype=np.float64) + np.asarray(calibration.bias)
+    probability: NDArray[np.float64] = np.exp(log_softmax(scaled, axis=-1))
+    return probability
+
+
+def _peaks(
+    atom: NDArray[np.float64], sampling: float, decoding: DecodingFacts
+) -> NDArray[np.float64]:
+    """Find maxima of the smoothed probability: (column, (y, x)) in pixels."""
+    smooth = gaussian_filter(atom, decoding.smoothing_A / sampling, mode="nearest")
+    radius = decoding.separation_A / (2 * sampling)
+    span = np.arange(-int(radius), int(radius) + 1)
+    near = np.hypot(span[:, None], span) <= radius
+    highest = maximum_filter(smooth, footprint=near, mode="nearest")
+    # A disk reaches the height of its fill factor only; the threshold is relative to it.
+    full = 1 - np.exp(-0.5 * (decoding.mask_radius_A / decoding.smoothing_A) ** 2)
+    return np.argwhere((smooth == highest) & (smooth > decoding.threshold * full)).astype(float)
+
+
+def _refined(
+    peaks: NDArray[np.float64],
+    atom: NDArray[np.float64],
+    offset: NDArray[np.float32],
+    sampling: float,
+    decoding: DecodingFacts,
+) -> tuple[NDArray[np.float64], "_Window"]:
+    """Let the pixels around every peak vote for its position (column, (y, x)) [Å]."""
+    position = peaks * sampling
+    for _ in range(_REFINEMENTS):
+        window = _window(position, atom, sampling, decoding)
+        y, x = window.y, window.x
+        votes = np.stack([y * sampling + offset[0, y, x], x * sampling + offset[1, y, x]], axis=-1)
+        position = (window.weight[..., None] * votes).sum(1)
+    order = np.argsort(-window.weight_sum, kind="stable")
+    kept: list[int] = []
+    for i in order:
+        apart = np.hypot(*(position[kept] - position[i]).T)
+        if not (apart < decoding.separation_A / 2).any():
+            kept.append(int(i))
+    kept.sort()
+    return position[kept], _window(position[kept], atom, sampling, decoding)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Pixels around columns: indices (column, pixel), and weights that sum to 1."""
+
+    y: NDArray[np.int64]
+    x: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    weight_sum: NDArray[np.float64]
+
+
+def _window(
+    position: NDArray[np.float64],
+    atom: NDArray[np.float64],
+    sampling: float,
+    decoding: DecodingFacts,
+) -> _Window:
+    """Collect the pixels near positions [Å], weighted by the probability of an atom."""
+    reach = int(decoding.pool_A / sampling) + 1
+    span = np.arange(-reach, reach + 1)
+    dy, dx = (grid.ravel() for grid in np.meshgrid(span, span, indexing="ij"))
+    middle = np.rint(position / sampling).astype(np.int64)
+    y, x = middle[:, :1] + dy, middle[:, 1:] + dx
+    distance = np.hypot(y * sampling - position[:, :1], x * sampling - position[:, 1:])
+    inside = (y >= 0) & (y < atom.shape[0]) & (x >= 0) & (x < atom.shape[1])
+    y, x = np.clip(y, 0, atom.shape[0] - 1), np.clip(x, 0, atom.shape[1] - 1)
+    near = inside & (distance <= decoding.pool_A)
+    # A position that left the image has no pixel near: the closest ones stand in.
+    lost = ~near.any(axis=1)
+    near[lost] = distance[lost] == distance[lost].min(axis=1, keepdims=True)
+    weight = near * np.maximum(atom[y, x], 1e-12)
+    total = weight.sum(axis=1)
+    return _Window(y, x, weight / total[:, None], total)
+
+
+def _described(
+    position: NDArray[np.float64],
+    window: _Window,
+    log: NDArray[np.float64],
+    output: PixelOutput,
+    index: int,
+) -> Candidates:
+    """Pool classes and depth over the pixels of every column."""
+    y, x, weight = window.y, window.x, window.weight
+    pooled = (weight[..., None] * np.moveaxis(log, 0, -1)[y, x]).sum(1)
+    logits = pooled - logsumexp(pooled, axis=1, keepdims=True)
+    return Candidates(
+        position[:, 1],
+        position[:, 0],
+        logits,
+        (weight * output.depth[index][y, x]).sum(1).astype(np.float64),
+        (weight * output.depth_spread[index][y, x]).sum(1).astype(np.float64),
+    )

@@ -1,0 +1,135 @@
+"""Whether an image is of the kind that a net has seen."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ceria_models.lattice import LatticeFit, fit_lattice
+from ceria_models.model import DomainFacts
+
+_FAR = 8.0
+"""Dose or contrast beyond its range by this factor is far outside."""
+_LATTICE_GAIN = 0.5
+"""Another lattice must explain the reflections by this much better, see `LatticeFit`: more than
+noise reaches."""
+_LATTICE_FAR = 0.07
+"""A pixel size that is wrong by more is far outside."""
+
+
+@dataclass(frozen=True)
+class Departure:
+    """One way in which an image differs from what the net has seen.
+
+    Attributes
+    ----------
+    text : str
+        What was found, what the net has seen, what may help.
+    far : bool
+        So far outside that the result means nothing.
+    """
+
+    text: str
+    far: bool
+
+
+def image_contrast(
+    image: NDArray[np.floating] | NDArray[np.integer], sampling: float, dose: float
+) -> float:
+    """Evaluate the rms of an image without its noise, over its mean.
+
+    Parameters
+    ----------
+    image : array, shape (y, x)
+        Any linear scale.
+    sampling : float
+        Pixel size [Å/pixel].
+    dose : float
+        Apparent dose [e-/Å²]; infinite for an image without noise.
+
+    Returns
+    -------
+    float
+    """
+    relative = float(np.var(image, dtype=np.float64)) / float(np.mean(image, dtype=np.float64)) ** 2
+    return float(np.sqrt(max(relative - 1 / (dose * sampling**2), 0.0)))
+
+
+def departures(
+    image: NDArray[np.floating] | NDArray[np.integer],
+    sampling: float,
+    dose: float,
+    domain: DomainFacts,
+) -> list[Departure]:
+    """List how an image differs from what a net has seen.
+
+    Parameters
+    ----------
+    image : array, shape (y, x)
+        As it was recorded.
+    sampling : float
+        Pixel size as it is believed [Å/pixel].
+    dose : float
+        Apparent dose [e-/Å²].
+    domain : DomainFacts
+
+    Returns
+    -------
+    list of Departure
+        Empty if nothing was found.
+    """
+    found = []
+    low, high = domain.sampling_A
+    if not low <= sampling <= high:
+        far = not low / 1.6 <= sampling <= high * 1.6
+        found.append(
+            Departure(
+                f"the pixel size is {sampling:.4g} Å, the net has seen {low:.3g} to {high:.3g} Å; "
+                "is it given in Å, and of the specimen?",
+                far,
+            )
+        )
+    found += _out_of_range(
+        "dose, as its noise tells,", dose, "e-/Å²", domain.dose_e_per_A2, "sum or bin frames"
+    )
+    found += _out_of_range(
+        "contrast",
+        image_contrast(image, sampling, dose),
+        "of the mean",
+        domain.contrast,
+        "is there a camera offset to subtract, or another specimen?",
+    )
+    lattice = 0.5 * sum(domain.lattice_parameter_A)
+    if min(image.shape) * sampling > 4 * lattice:
+        found += _another_lattice(
+            fit_lattice(image, sampling, domain.zone_axis, lattice), sampling, domain
+        )
+    return found
+
+
+def _out_of_range(
+    what: str, value: float, unit: str, seen: tuple[float, float], help_: str
+) -> list[Departure]:
+    low, high = seen
+    if low <= value <= high:
+        return []
+    far = value < low / _FAR or value > high * _FAR
+    return [
+        Departure(
+            f"the {what} is {value:.3g} {unit}, the net has seen {low:.3g} to {high:.3g}; {help_}",
+            far,
+        )
+    ]
+
+
+def _another_lattice(fit: LatticeFit, sampling: float, domain: DomainFacts) -> list[Departure]:
+    if fit.gain < _LATTICE_GAIN:
+        return []
+    zone = "".join(str(i) for i in domain.zone_axis)
+    return [
+        Departure(
+            f"the reflections would be those of CeO2 [{zone}] if the pixel size were "
+            f"{sampling * fit.scale:.4g} Å instead of {sampling:.4g} Å; check the calibration",
+            abs(fit.scale - 1) > _LATTICE_FAR,
+        )
+    ]

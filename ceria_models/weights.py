@@ -1,0 +1,298 @@
+"""Models on the disk, bundled and on the Hub: strict, and without pickles."""
+
+import json
+import os
+import re
+import shutil
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ceria_data.dataset import open_dataset
+from ceria_data.digest import file_sha256
+from ceria_data.errors import OutputError
+from ceria_models.contrast import apparent_dose, net_input
+from ceria_models.errors import NotAModelError, WeightsError
+from ceria_models.model import Model, ModelConfig, config_json, run_net
+from ceria_models.nets import create_net
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+TEST = "test.safetensors"
+CHECKSUMS = "sha256.json"
+_PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+_FORMAT_VERSION = ModelConfig.model_fields["format_version"].default
+_CONFIG_BYTES = 1 << 20
+"""A longer config is none."""
+_TEST_SHAPE = (56, 64)
+_TOLERANCE = 2e-3
+"""Largest difference of probabilities that other machines' rounding may make."""
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def bundled_models() -> list[str]:
+    """Name the models that come with the package."""
+    return sorted(config.parent.name for config in _bundle().glob(f"*/{CONFIG}"))
+
+
+def from_pretrained(name_or_repo_or_path: str | Path, revision: str | None = None) -> Model:
+    """Load a trained net.
+
+    Parameters
+    ----------
+    name_or_repo_or_path : str or Path
+        Name of a bundled model, else a folder, else a repository of the Hugging Face Hub
+        (``user/net``).
+    revision : str, optional
+        Tag or commit on the Hub.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    NotAModelError
+        If nothing of that name is found, or it holds no model that this version can load.
+    WeightsError
+        If the weights are damaged or do not fit the config.
+    """
+    name = str(name_or_repo_or_path)
+    if name in bundled_models():
+        return load_model(_bundle() / name)
+    folder = Path(name_or_repo_or_path)
+    if folder.is_dir():
+        return load_model(folder)
+    if _REPOSITORY.fullmatch(name):
+        return load_model(_download(name, revision))
+    raise NotAModelError(
+        f"{name} is neither a bundled model ({', '.join(bundled_models())}), nor a folder, nor "
+        "a repository such as user/net"
+    )
+
+
+def load_model(folder: Path) -> Model:
+    """Load a model from a folder; every file is compared with its sha256 first.
+
+    Raises
+    ------
+    NotAModelError, WeightsError
+        As `from_pretrained`.
+    """
+    config = _read_config(folder)
+    _check_files(folder)
+    # On the meta device a net has shapes but no memory, however large the config makes it.
+    with torch.device("meta"):
+        shapes = {
+            key: tuple(t.shape) for key, t in create_net(config.net.settings()).state_dict().items()
+        }
+    _check_shapes(folder / WEIGHTS, shapes)
+    net = create_net(config.net.settings())
+    weights = {key: value.float() for key, value in _load(folder / WEIGHTS).items()}
+    net.load_state_dict(weights, strict=True)
+    return Model(config, net.eval())
+
+
+def save_model(model: Model, folder: Path) -> None:
+    """Write a model: weights as float16, config, a test input with its output, checksums.
+
+    The folder appears whole or not at all.
+
+    Parameters
+    ----------
+    model : Model
+    folder : Path
+        New or empty folder.
+
+    Raises
+    ------
+    OutputError
+        If the folder holds something already.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder} exists already; choose another folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = folder.with_name(f".{folder.name}.{uuid4().hex}.staging")
+    staging.mkdir()
+    try:
+        halves = {
+            key: value.detach().cpu().to(torch.float16).contiguous()
+            for key, value in model.net.state_dict().items()
+        }
+        save_file(halves, staging / WEIGHTS)
+        (staging / CONFIG).write_text(config_json(model.config), encoding="utf-8")
+        rounded = create_net(model.config.net.settings()).eval()
+        rounded.load_state_dict({key: value.float() for key, value in halves.items()})
+        save_file(_test_case(Model(model.config, rounded)), staging / TEST)
+        write_checksums(staging)
+        if folder.exists():
+            folder.rmdir()
+        staging.rename(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def write_checksums(folder: Path) -> None:
+    """Write the sha256 of every file of a model, so that damage is seen."""
+    files = sorted(p for p in folder.iterdir() if p.is_file() and p.name != CHECKSUMS)
+    sums = {file.name: file_sha256(file) for file in files}
+    text = json.dumps(sums, indent=1) + "\n"
+    partial = folder / f"{CHECKSUMS}.partial"
+    with partial.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(folder / CHECKSUMS)
+
+
+def verify_model(name_or_repo_or_path: str | Path, revision: str | None = None) -> dict[str, Any]:
+    """Load a model and run its stored test input again.
+
+    Returns
+    -------
+    dict
+        name, version, and the largest difference of the probabilities.
+
+    Raises
+    ------
+    WeightsError
+        If the difference is larger than rounding explains.
+    NotAModelError
+        As `from_pretrained`.
+    """
+    name = str(name_or_repo_or_path)
+    model = from_pretrained(name_or_repo_or_path, revision)
+    folder = _bundle() / name if name in bundled_models() else Path(name_or_repo_or_path)
+    if not folder.is_dir():
+        folder = _download(name, revision)
+    stored = _load(folder / TEST)
+    difference = float((_test_case(model)["probability"] - stored["probability"]).abs().max())
+    if not difference <= _TOLERANCE:
+        raise WeightsError(
+            f"{name}: the stored test input gives probabilities that differ by {difference:.2g}, "
+            f"expected at most {_TOLERANCE}; get the model anew"
+        )
+    return {
+        "model": model.config.name,
+        "version": model.config.version,
+        "largest_difference": difference,
+    }
+
+
+def _test_case(model: Model) -> dict[str, Tensor]:
+    """Run a crop of a bundled image: an input that every installation has."""
+    sample = open_dataset("ceria-columns-mini", "test")[0]
+    counts = sample.counts[: _TEST_SHAPE[0], : _TEST_SHAPE[1]].astype(np.int32)
+    dose = apparent_dose(counts, model.config.sampling_A)
+    output = run_net(model.net, net_input(counts, float(counts.mean()), dose))
+    probability = torch.softmax(torch.from_numpy(output.logits), dim=1)
+    return {"counts": torch.from_numpy(counts), "probability": probability.contiguous()}
+
+
+def _bundle() -> Path:
+    return Path(str(resources.files("ceria_models"))) / "weights"
+
+
+def _read_config(folder: Path) -> ModelConfig:
+    file = folder / CONFIG
+    if not file.is_file() or not (folder / WEIGHTS).is_file():
+        pickles = [p.name for p in folder.iterdir() if p.suffix in _PICKLES]
+        found = f"; {', '.join(pickles)} may run code when read, and is not" if pickles else ""
+        raise NotAModelError(
+            f"{folder} holds no model: expected {CONFIG} and {WEIGHTS}{found}; expected a folder "
+            "made by `ceria-models train` or save_pretrained"
+        )
+    try:
+        if file.stat().st_size > _CONFIG_BYTES:
+            raise ValueError(
+                f"it has {file.stat().st_size} bytes, expected at most {_CONFIG_BYTES}"
+            )
+        content = json.loads(file.read_text(encoding="utf-8"))
+        version = content.get("format_version") if isinstance(content, dict) else None
+        if isinstance(version, int) and version > _FORMAT_VERSION:
+            raise NotAModelError(
+                f"{folder} has format version {version}; this version of ceria reads up to "
+                f"{_FORMAT_VERSION}; install a newer ceria"
+            )
+        return ModelConfig.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+            for fault in error.errors(include_url=False, include_context=False)
+        )
+        raise NotAModelError(f"{file} is no config of a model: {faults}") from error
+    except (OSError, ValueError) as error:
+        raise NotAModelError(f"{file} cannot be read: {error}") from error
+
+
+def _check_files(folder: Path) -> None:
+    """Compare every file with the checksums; a model without them is not whole."""
+    try:
+        sums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+        named = {str(name): str(value) for name, value in sums.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise WeightsError(
+            f"{folder / CHECKSUMS} cannot be read ({error}); get the model anew"
+        ) from error
+    for name in (CONFIG, WEIGHTS, TEST):
+        file = folder / name
+        if name not in named or not file.is_file() or file_sha256(file) != named[name]:
+            raise WeightsError(
+                f"{file} differs from its sha256 in {CHECKSUMS}; it was changed or damaged: get "
+                "the model anew"
+            )
+
+
+def _check_shapes(file: Path, expected: dict[str, tuple[int, ...]]) -> None:
+    """Compare names and shapes of the weights with the net, reading the header only."""
+    try:
+        with safe_open(file, framework="pt") as stored:
+            found = {key: tuple(stored.get_slice(key).get_shape()) for key in stored.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{file} is not a safetensors file: {error}") from error
+    wrong = sorted(
+        key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key)
+    )
+    if wrong:
+        key = wrong[0]
+        raise WeightsError(
+            f"{file} does not fit the net of {CONFIG}: {len(wrong)} weights differ, such as {key}: "
+            f"found {found.get(key)}, expected {expected.get(key)}"
+        )
+
+
+def _load(file: Path) -> dict[str, Tensor]:
+    try:
+        tensors: dict[str, Tensor] = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{file} is not a safetensors file: {error}") from error
+    return tensors
+
+
+def _download(repository: str, revision: str | None) -> Path:
+    """Fetch the files of a model, and none of another kind, into the Hub's cache."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(
+                repository,
+                revision=revision,
+                allow_patterns=[CONFIG, WEIGHTS, TEST, CHECKSUMS, "README.md"],
+            )
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        at = f" at {revision}" if revision else ""
+        raise NotAModelError(
+            f"{repository}{at} is neither bundled nor a folder, and could not be fetched from the "
+            f"Hugging Face Hub: {error}"
+        ) from error
