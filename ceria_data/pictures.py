@@ -101,7 +101,7 @@ def contact_sheet_png(dataset: Dataset, samples: Sequence[Sample]) -> bytes:
             extent=_extent(field),
             interpolation="nearest",
         )
-        _scale_bar(axis, field)
+        scale_bar(axis, field)
         note = f", {binning} × {binning} binned" if binning > 1 else ""
         axis.set_title(
             f"{row['split']} · {kinds[row['structure']]}\n"
@@ -232,8 +232,15 @@ def _extent(field: Field) -> tuple[float, float, float, float]:
     return -half, field.extent[1] - half, field.extent[0] - half, -half
 
 
-def _scale_bar(axis: Any, field: Field) -> None:
-    """Draw the longest round length that covers at most a third of the image."""
+def scale_bar(axis: Any, field: Field) -> None:
+    """Draw the longest round length that covers at most a third of the image.
+
+    Parameters
+    ----------
+    axis : matplotlib.axes.Axes
+        With the image drawn in Å.
+    field : Field
+    """
     height, width = field.extent
     fitting = [nm for nm in _BAR_LENGTHS_NM if 10 * nm <= width / 3]
     length = max(fitting, default=_BAR_LENGTHS_NM[0])

@@ -13,6 +13,7 @@ STAGES = (
     "limits",
     "order",
     "augmentation",
+    "validation",
 )
 """Names of the random streams. Append only: the position of a name is part of every key."""
 
@@ -29,8 +30,9 @@ def sample_rng(seed: int, index: int, stage: str) -> np.random.Generator:
         The dataset's seed, not negative.
     index : int
         The number of the structure (stages ``structure`` to ``phonons``), of the sample
-        (stages ``image`` and ``camera``), of the pass over a training set (``order``) or of
-        the crop since its start (``augmentation``), not negative.
+        (stages ``image`` and ``camera``), of the row of a split (``validation``), of the
+        pass over a training set (``order``) or of the crop since its start
+        (``augmentation``), not negative.
     stage : str
         One of `STAGES`.
 

@@ -3,17 +3,14 @@
 from ceria_data import __version__
 from ceria_models.model import Model
 from ceria_models.prediction import Prediction, predict
-from ceria_models.weights import bundled_models, from_pretrained
-
-DEFAULT = "residual-unet-base"
-"""Name of the bundled single-frame net."""
+from ceria_models.weights import DEFAULT, from_pretrained, list_models
 
 __all__ = [
     "DEFAULT",
     "Model",
     "Prediction",
     "__version__",
-    "bundled_models",
     "from_pretrained",
+    "list_models",
     "predict",
 ]

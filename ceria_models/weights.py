@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
+import pandas as pd
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
@@ -24,6 +25,8 @@ from ceria_models.errors import NotAModelError, WeightsError
 from ceria_models.model import Model, ModelConfig, config_json, run_net
 from ceria_models.nets import create_net
 
+DEFAULT = "residual-unet-base"
+"""Name of the bundled single-frame net."""
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 TEST = "test.safetensors"
@@ -41,6 +44,33 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 def bundled_models() -> list[str]:
     """Name the models that come with the package."""
     return sorted(config.parent.name for config in _bundle().glob(f"*/{CONFIG}"))
+
+
+def list_models() -> pd.DataFrame:
+    """List the bundled models.
+
+    Returns
+    -------
+    DataFrame
+        name, version, architecture, parameters, dataset, default.
+    """
+    rows = []
+    for name in bundled_models():
+        config = _read_config(_bundle() / name)
+        with torch.device("meta"):
+            net = create_net(config.net.settings())
+        rows.append(
+            {
+                "name": name,
+                "version": config.version,
+                "architecture": config.net.architecture,
+                "parameters": sum(p.numel() for p in net.parameters()),
+                "dataset": config.training.dataset,
+                "default": name == DEFAULT,
+            }
+        )
+    names = ["name", "version", "architecture", "parameters", "dataset", "default"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def from_pretrained(name_or_repo_or_path: str | Path, revision: str | None = None) -> Model:

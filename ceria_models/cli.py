@@ -1,0 +1,198 @@
+"""The command `ceria-models`: parse, call one function, print."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ceria_data import __version__, terminal
+from ceria_data.errors import CeriaError, ConfigError
+
+app = typer.Typer(
+    name="ceria-models",
+    help="Train, measure and use nets that count the atoms of CeO2 columns.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Show the traceback of an error.", callback=terminal.set_debug),
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Threads of the net; by default one per core.")
+]
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="Name of a bundled model, a folder, or a repository on the Hub."
+    ),
+]
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"ceria {__version__}")
+        raise typer.Exit
+
+
+@app.command("list")
+def list_(quiet: Quiet = False, json: Json = False, debug: Debug = False) -> None:
+    """List the bundled models."""
+    from ceria_models.weights import list_models
+
+    table = list_models()
+    facts: dict[str, Any] = {
+        row["name"]: (
+            f"{row['architecture']}, {row['parameters'] / 1e6:.2g} million weights, "
+            f"trained on {row['dataset']}" + (" (default)" if row["default"] else "")
+        )
+        for row in table.to_dict("records")
+    }
+    if json:
+        facts = {"models": table.to_dict("records")}
+    terminal.show(facts or {"models": "none"}, quiet=quiet, json=json)
+
+
+@app.command()
+def train(
+    config: Annotated[
+        str, typer.Argument(metavar="CONFIG", help="YAML file or name of a bundled config.")
+    ],
+    data: Annotated[
+        str, typer.Option(metavar="DIR", help="Dataset with the splits train and validation.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for log, checkpoint and model.")],
+    init: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Model to start from (fine-tuning).")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that make crops.")] = 1,
+    threads: Threads = None,
+    device: Annotated[str, typer.Option(help="cpu or gpu.", metavar="DEVICE")] = "cpu",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write for TensorBoard too.")
+    ] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a net, calibrate it, and save it as a model.
+
+    Several processes or GPUs: torchrun --nproc-per-node N -m ceria_models train ...
+    """
+    from ceria_models.training_config import load_training_config
+    from ceria_models.training_run import Watch, open_machine, print_note, run_training
+
+    if device not in ("cpu", "gpu"):
+        raise typer.BadParameter(f"--device is {device!r}; expected cpu or gpu")
+    if resume and overwrite:
+        raise typer.BadParameter("--resume and --overwrite contradict each other")
+    loaded = load_training_config(config)
+    _set_threads(threads)
+    machine = open_machine(device, workers)
+    silent = quiet or json or machine.rank > 0
+    with terminal.progress(quiet=silent) as advance:
+        facts = run_training(
+            loaded,
+            data,
+            out,
+            machine,
+            Watch(advance, (lambda line: None) if silent else print_note),
+            init=init,
+            overwrite=overwrite,
+            resume=resume,
+            tensorboard=tensorboard,
+        )
+    if machine.rank == 0:
+        terminal.show(facts, quiet=quiet, json=json)
+
+
+@app.command()
+def predict(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT", help="A .npy, .tif or .png file, or a dataset (its stored counts)."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="New folder for tables and pictures.")],
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="By default the bundled one.")
+    ] = None,
+    pixel_size: Annotated[
+        float | None, typer.Option(metavar="A", help="Pixel size at the specimen [Å].")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split of a dataset.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Predict the first images only.")] = None,
+    pictures: Annotated[int, typer.Option(min=0, help="Overlays to draw.")] = 8,
+    force: Annotated[
+        bool, typer.Option("--force", help="Predict also far outside of what the net has seen.")
+    ] = False,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Count the atoms of every column in images."""
+    from ceria_models import DEFAULT
+    from ceria_models.images import read_images
+    from ceria_models.prediction_run import run_prediction
+
+    images = read_images(source, split, limit)
+    if images.sampling is not None and pixel_size is not None:
+        raise typer.BadParameter(
+            f"--pixel-size {pixel_size}: {source} knows its pixel size, {images.sampling} Å; "
+            "leave it out"
+        )
+    sampling = images.sampling if pixel_size is None else pixel_size
+    if sampling is None:
+        raise ConfigError(
+            f"{source} does not say its pixel size; give it with --pixel-size, in Å at the specimen"
+        )
+    _set_threads(threads)
+    with terminal.progress(quiet=quiet or json) as advance:
+        facts, warnings = run_prediction(
+            images,
+            sampling,
+            model or DEFAULT,
+            out,
+            source=str(source),
+            pictures=pictures,
+            force=force,
+            on_progress=lambda done, total: advance("frames", done, total, 0),
+        )
+    for warning in () if quiet else warnings:
+        terminal.warn(warning)
+    terminal.show(facts, quiet=quiet, json=json)
+
+
+@app.command()
+def verify(
+    model: ModelName, quiet: Quiet = False, json: Json = False, debug: Debug = False
+) -> None:
+    """Load a model and run its stored test input again; exit code 1 if the result differs."""
+    from ceria_models.weights import verify_model
+
+    terminal.show(verify_model(model), quiet=quiet, json=json)
+
+
+def _set_threads(threads: int | None) -> None:
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def main() -> None:
+    """Run the command and end with its exit code."""
+    sys.exit(terminal.run(app, CeriaError))

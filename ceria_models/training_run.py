@@ -1,0 +1,244 @@
+"""A training from config and dataset to a model in a folder."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from ceria_data.dataset import Dataset, open_dataset
+from ceria_data.errors import OutputError
+from ceria_data.store import refuse_inside_dataset, write_text
+from ceria_models.checkpoint import CHECKPOINT, read_checkpoint
+from ceria_models.decoded import DecodedSplit, decode_split
+from ceria_models.errors import TrainingError
+from ceria_models.finishing import finish_model
+from ceria_models.home import home
+from ceria_models.nets import ColumnNet, NetSettings
+from ceria_models.training import Machine, Progress, train
+from ceria_models.training_config import TrainingConfig, training_config_yaml
+from ceria_models.training_log import TrainingLog
+from ceria_models.validation import validate, validation_images
+from ceria_models.weights import from_pretrained, save_model
+
+CONFIG = "config.yaml"
+MODEL = "model"
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told what, while a training runs.
+
+    Attributes
+    ----------
+    count : callable
+        Told a unit, how many are done, of how many, and how many were there before.
+    note : callable
+        Told a line for people.
+    validate_every : int
+        Steps between validations.
+    validation_images : int
+        Images looked at.
+    """
+
+    count: Callable[[str, int, int, int], None]
+    note: Callable[[str], None]
+    validate_every: int = 1000
+    validation_images: int = 40
+
+
+def run_training(
+    config: TrainingConfig,
+    data: str | Path,
+    out: Path,
+    machine: Machine,
+    watch: Watch,
+    *,
+    init: str | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    tensorboard: bool = False,
+) -> dict[str, Any]:
+    """Train a net on a dataset, calibrate it, and save it as a model.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    data : str or Path
+        Dataset, as for `open_dataset`; its splits train and validation are used.
+    out : Path
+        Folder for config, log, checkpoint and, in the end, the model.
+    machine : Machine
+    watch : Watch
+    init : str, optional
+        Model to start from, as for `from_pretrained`.
+    overwrite, resume : bool
+        What to do with a folder that holds a training.
+    tensorboard : bool
+
+    Returns
+    -------
+    dict
+        Where things are, and the last validation figures.
+
+    Raises
+    ------
+    OutputError
+        If the folder is taken.
+    TrainingError
+        If `init` is another net than the config's, or see `train`.
+    """
+    dataset = open_dataset(data)
+    max_count = int(dataset.manifest["max_count"])
+    settings = config.net.settings(max_count)
+    weights = _initial(init, settings)
+    views = config.views.views()
+    if views.size > min(dataset.field.shape):
+        raise TrainingError(
+            f"views.crop is {views.size} pixels, the images of {dataset.folder} have "
+            f"{dataset.field.shape}; choose smaller crops"
+        )
+    if machine.rank == 0:
+        _open_folder(out, config, overwrite=overwrite, resume=resume)
+    cache = home() / "decoded"
+    splits = (
+        decode_split(data, "train", cache, _counter(watch, "training images")),
+        decode_split(data, "validation", cache, _counter(watch, "validation images")),
+    )
+    cases = validation_images(splits[1], watch.validation_images)
+    checkpoint = read_checkpoint(out)
+    start = checkpoint.step if checkpoint else 0
+    log = TrainingLog(out, start, tensorboard=tensorboard) if machine.rank == 0 else None
+    figures: dict[str, float] = {}
+
+    def on_progress(progress: Progress, average: nn.Module) -> None:
+        assert log is not None
+        watch.count("steps", progress.step, progress.steps, start)
+        log.add_progress(progress)
+        last = progress.step == progress.steps
+        if progress.step % watch.validate_every == 0 or last:
+            assert isinstance(average, ColumnNet)
+            figures.update(validate(average.eval(), cases, dataset.field.sampling))
+            log.add_validation(progress.step, figures)
+            accuracies = [f"{k.removeprefix('accuracy/')} {v:.3f}" for k, v in figures.items()][:6]
+            watch.note(f"step {progress.step}: exact counts {', '.join(accuracies)}")
+
+    net = train(
+        config,
+        splits[0],
+        out,
+        machine,
+        content_digest=dataset.manifest["content_digest"],
+        max_count=max_count,
+        init=weights,
+        on_progress=on_progress,
+    )
+    if log is None:
+        return {}
+    log.close()
+    _save(net, config, dataset, splits, out, watch)
+    return {"model": str(out / MODEL), "log": str(out), "validation": figures}
+
+
+def _save(
+    net: ColumnNet,
+    config: TrainingConfig,
+    dataset: Dataset,
+    splits: tuple[DecodedSplit, DecodedSplit],
+    out: Path,
+    watch: Watch,
+) -> None:
+    if (out / MODEL).is_dir():
+        return
+    model = finish_model(net, config, dataset, *splits, _counter(watch, "calibration images"))
+    save_model(model, out / MODEL)
+
+
+def _counter(watch: Watch, unit: str) -> Callable[[int, int], None]:
+    return lambda done, total: watch.count(unit, done, total, 0)
+
+
+def _initial(init: str | None, settings: NetSettings) -> dict[str, Tensor] | None:
+    """Load the weights to start from; they must be of the same net."""
+    if init is None:
+        return None
+    net = from_pretrained(init).net
+    if net.settings != settings:
+        raise TrainingError(
+            f"{init} is {net.settings}, the config asks for {settings}; take over its net section, "
+            "and a dataset of the same highest count"
+        )
+    return net.state_dict()
+
+
+def _open_folder(out: Path, config: TrainingConfig, *, overwrite: bool, resume: bool) -> None:
+    """Make the folder of a training, or accept the one that is there."""
+    refuse_inside_dataset(out)
+    if out.is_dir() and any(out.iterdir()):
+        ours = (out / CHECKPOINT).is_file() or (out / CONFIG).is_file()
+        if not ours:
+            raise OutputError(f"{out} holds something else than a training; choose another --out")
+        if overwrite:
+            shutil.rmtree(out)
+        elif not resume:
+            raise OutputError(
+                f"{out} holds a training; go on with --resume, or replace it with --overwrite"
+            )
+    elif out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is no folder; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / CONFIG).is_file():
+        write_text(out / CONFIG, training_config_yaml(config))
+
+
+def open_machine(device: str, workers: int) -> Machine:
+    """Find the place of this process among those that `torchrun` started.
+
+    Parameters
+    ----------
+    device : str
+        ``cpu`` or ``gpu``.
+    workers : int
+        Processes that make crops, for each process that trains.
+
+    Returns
+    -------
+    Machine
+
+    Raises
+    ------
+    DeviceError
+        If there is no GPU.
+    """
+    import os
+
+    import torch
+    from torch import distributed
+
+    from ceria_data.errors import DeviceError
+
+    world, rank = (int(os.environ.get(name, default)) for name, default in _TORCHRUN)
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device == "gpu" and not torch.cuda.is_available():
+        raise DeviceError("--device gpu: torch finds no GPU; leave it out to train on the CPU")
+    where = torch.device("cuda", local) if device == "gpu" else torch.device("cpu")
+    if world > 1 and not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device == "gpu" else "gloo")
+    return Machine(where, workers, rank, world)
+
+
+_TORCHRUN = (("WORLD_SIZE", "1"), ("RANK", "0"))
+"""Variables that `torchrun` sets, and their values without it."""
+
+
+def quiet_watch() -> Watch:
+    """Watch that tells nobody."""
+    return Watch(count=lambda unit, done, total, reused: None, note=lambda line: None)
+
+
+def print_note(line: str) -> None:
+    """Print a line for people beside the progress bar."""
+    print(line, file=sys.stderr)
