@@ -37,7 +37,7 @@ PATCH_MARGIN = 3.0
 """Rim of the cell that is not evaluated [Å]: the difference has faded there."""
 PHONONS = 8
 """Thermal configurations, at most: the same ones with and without the atom, so that few give
-their difference."""
+their difference. By how much d'² then scatters: docs/performance.md, "Limits"."""
 
 _BOND_REACH = 0.55
 """Ce-O bonds are 0.433 lattice parameters long, the next Ce-O distance is 0.829."""
