@@ -225,6 +225,8 @@ def _complex(real: Any, imaginary: Any) -> Any:
     xp = array_namespace(real)
     dtype = xp.complex64 if real.dtype == xp.float32 else xp.complex128
     result = xp.empty(real.shape, dtype=dtype, device=device(real))
+    # Arrays of the standard have no such attributes; NumPy and CuPy write the parts in place,
+    # where the sum below would read and write every number five times.
     if hasattr(result, "real"):
         result.real, result.imag = real, imaginary
         return result
