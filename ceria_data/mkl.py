@@ -3,7 +3,8 @@
 PyTorch is imported by the first transform, so that nothing else pays for it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -37,11 +38,34 @@ def library() -> Any:
     return torch
 
 
+@contextmanager
+def one_thread(needed: bool) -> Iterator[None]:
+    """Keep MKL to one thread, and leave it as it was: the process may train a net next.
+
+    Parameters
+    ----------
+    needed : bool
+        Whether MKL is used at all.
+    """
+    if not needed:
+        yield
+        return
+    torch = library()
+    before = torch.get_num_threads()
+    # Also where it says 1 already: that is the number of OpenMP, and MKL has one of its own.
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def transform(name: str, array: NDArray[Any], **options: Any) -> NDArray[Any]:
     """Call a function of `torch.fft` on each image of an array.
 
     Image by image, because MKL does not promise that an image of many gets the same digits
-    as alone. On one thread for the same reason. The arrays share their memory with PyTorch's.
+    as alone; for the same reason it belongs into `one_thread`. The arrays share their memory with
+    PyTorch's.
 
     Parameters
     ----------
@@ -56,14 +80,6 @@ def transform(name: str, array: NDArray[Any], **options: Any) -> NDArray[Any]:
     array, shape (..., y, x)
     """
     torch = library()
-    threads = torch.get_num_threads()
-    if threads != 1:
-        # And then as it was: the process may train a net next.
-        torch.set_num_threads(1)
-        try:
-            return transform(name, array, **options)
-        finally:
-            torch.set_num_threads(threads)
     function: Callable[..., Any] = getattr(torch.fft, name)
     if array.size == array.shape[-2] * array.shape[-1]:
         # A wave that goes alone, as they do on a CPU, is not copied.

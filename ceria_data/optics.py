@@ -10,6 +10,7 @@ from array_api_compat import array_namespace, device, is_numpy_array
 from numpy.typing import NDArray
 from scipy.fft import next_fast_len
 
+from ceria_data import mkl
 from ceria_data.aberrations import aberrations_of, ray_displacement, wave_aberration
 from ceria_data.fourier import Library, ifft, ifft2, irfft2, rfft2
 from ceria_data.grid import Cell, Field
@@ -120,6 +121,11 @@ def form_image(exit_waves: ExitWaves, parameters: ImageParameters, field: Field)
     ((16, 20), True)
     """
     _check(exit_waves, parameters, field)
+    with mkl.one_thread(exit_waves.library == "mkl"):
+        return _form_image(exit_waves, parameters, field)
+
+
+def _form_image(exit_waves: ExitWaves, parameters: ImageParameters, field: Field) -> Any:
     spectra, cell, library = exit_waves.spectra, exit_waves.cell, exit_waves.library
     xp = array_namespace(spectra)
     wavelength = energy2wavelength(exit_waves.energy_eV)

@@ -122,4 +122,5 @@ def exit_waves(
     if settings.engine == "abtem":
         return [abtem_waves(each, cell, settings, device, place) for each in specimens]
     batch = waves_together(cell, settings, device, memory)
-    return batched_waves(specimens, cell, settings, place, batch)
+    with mkl.one_thread(settings.library == "mkl"):
+        return batched_waves(specimens, cell, settings, place, batch)

@@ -176,7 +176,7 @@ class ExitWaves:
     def waves(self) -> Any:
         """The waves in real space, (phonon, y, x), 1 = vacuum."""
         ny, nx = self.cell.shape
-        return ifft2(lay_out(self.spectra, self.orders, self.cell.shape), self.library) * (ny * nx)
+        return ifft2(lay_out(self.spectra, self.orders, self.cell.shape)) * (ny * nx)
 
 
 def highest_orders(edge: float, cell: Cell) -> tuple[int, int]:
