@@ -6,7 +6,7 @@ A slab of CeO2 [110], 21 Å thick, turned and tilted as drawn from ceria-columns
 320 and of 480 points: two thermal configurations, 0.1 Å, slices of 0.5 Å, float32. In one process,
 one thread, in turns:
 
-* batched, split and grid: the engine of this package;
+* batched, split and grid: the engine of this package; batched_mkl: the same with MKL;
 * abTEM, our potentials: its multislice fed with exact potentials of the same slices, with the
   transforms of NumPy and with those of FFTW;
 * abTEM alone: its own potentials (``infinite``) of the same atoms, in a cell that ends 0.1 Å
@@ -16,7 +16,7 @@ one thread, in turns:
 The exit wave of `grid` has to equal that of abTEM with our potentials to 1e-4, or the script
 ends with exit code 1. Image errors are against the phase on a grid of 0.025 Å, 60 Å overfocus.
 The floor is four complex transforms and one real one for each slice of the batched engine, with
-its library, timed in the same turns. Ratios and shares are taken turn by turn.
+SciPy, or MKL for batched_mkl, timed in the same turns. Ratios and shares are taken turn by turn.
 """
 
 import argparse
@@ -37,6 +37,7 @@ from threadpoolctl import threadpool_limits
 
 from ceria_data.config import config_from_mapping, load_config
 from ceria_data.draw import structure_entries
+from ceria_data.fourier import fft2, irfft2
 from ceria_data.grid import cell_around
 from ceria_data.optics import form_image
 from ceria_data.plan import plan
@@ -47,7 +48,7 @@ from ceria_data.waves import ExitWaves, Specimen
 PRESET, STRUCTURE, PHONONS = "ceria-columns-v1", 5, 2
 FILLING = {"kind": "slab_flat", "thickness_atoms": 6, "edge_A": 60}
 LIMIT, ENDS = 1e-4, 0.1
-FLOOR = "floor"
+FLOOR, MKL_FLOOR = "floor", "floor of MKL"
 
 
 def drawn(pixels):
@@ -93,14 +94,14 @@ def seconds_of(call):
     return time.perf_counter() - start, result
 
 
-def floor(shape, times):
+def floor(shape, times, library):
     """Do the transforms of some slices: four complex ones and a real one each."""
-    wave = np.ones(shape, np.complex64)
-    half = np.ones((shape[0], shape[1] // 2 + 1), np.complex64)
+    wave = np.zeros(shape, np.complex64)
+    half = np.zeros((shape[0], shape[1] // 2 + 1), np.complex64)
     for _ in range(times):
         for _ in range(4):
-            scipy.fft.fft2(wave)
-        scipy.fft.irfft2(half, s=shape)
+            fft2(wave, library)
+        irfft2(half, shape, library)
 
 
 def at_zero(waves):
@@ -144,12 +145,16 @@ def compare(pixels, repeats):
     ways = {
         "batched, split": partial(exit_waves, [specimen], cell, split),
         "batched, grid": partial(exit_waves, [specimen], cell, grid),
+        "batched_mkl, split": partial(
+            exit_waves, [specimen], cell, replace(split, engine="batched_mkl")
+        ),
         "abTEM (NumPy), our potentials": partial(
             exit_waves, [specimen], cell, replace(fed, fft="numpy")
         ),
         "abTEM (FFTW), our potentials": partial(exit_waves, [specimen], cell, fed),
         "abTEM alone (FFTW)": partial(plain_abtem, specimen, cell, grid),
-        FLOOR: partial(floor, cell.shape, slices * PHONONS),
+        FLOOR: partial(floor, cell.shape, slices * PHONONS, "scipy"),
+        MKL_FLOOR: partial(floor, cell.shape, slices * PHONONS, "mkl"),
     }
     times = {name: [] for name in ways}
     for repeat in range(repeats + 1):
@@ -174,27 +179,32 @@ def compare(pixels, repeats):
 
 
 def image_errors(specimen, config, cell, field, image, plain_settings):
-    """Image errors of all ways but the floor, with one thermal configuration."""
+    """Image errors of all ways but the floors, with one thermal configuration."""
     one = Specimen(specimen.positions[:1], specimen.numbers, specimen.slices)
     split = settings_of(config)
     grid = replace(split, transmission="grid")
     fine = cell_around(field, 0.025, split.padding_A)
     image = replace(image, defocus_A=-60.0)
     (reference,) = exit_waves([one], fine, grid)
-    (by_split,), (by_grid,), (fed,) = (
+    (by_split,), (by_grid,), (by_mkl,), (fed,) = (
         exit_waves([one], cell, each)
-        for each in (split, grid, replace(grid, engine="abtem", fft="fftw"))
+        for each in (
+            split,
+            grid,
+            replace(split, engine="batched_mkl"),
+            replace(grid, engine="abtem", fft="fftw"),
+        )
     )
     with abtem.config.set(plain_settings):
         plain = plain_abtem(one, cell, grid)
     # The library of its transforms is no matter for an image of abTEM.
-    ways = (by_split, by_grid, fed, fed, plain)
+    ways = (by_split, by_grid, by_mkl, fed, fed, plain)
     return [image_error(way, reference, image, field) for way in ways]
 
 
 def show(times, errors):
     """Print rates, how much faster the batched engine is, and shares of the floor."""
-    least = times.pop(FLOOR)
+    floors = {name: times.pop(name) for name in (FLOOR, MKL_FLOOR)}
     print("| way | exit waves/s | split is faster by | grid is faster by | share of the floor | "
           "image error |")  # fmt: skip
     print("|---|---|---|---|---|---|")
@@ -202,7 +212,7 @@ def show(times, errors):
         cells = [
             spread([PHONONS / each for each in taken]),
             *(spread(np.divide(taken, times[f"batched, {own}"])) for own in ("split", "grid")),
-            spread(np.divide(least, taken)),
+            spread(np.divide(floors[MKL_FLOOR if "mkl" in name else FLOOR], taken)),
         ]
         print(f"| {name} | {' | '.join(cells)} | {error:.2%} |", flush=True)
 

@@ -4,6 +4,7 @@
     python benchmarks/generate.py samples            # whole samples beside a plain script
     python benchmarks/generate.py builds             # shares of a build, two workers
     python benchmarks/generate.py --build DIR        # 20 structures of ceria-columns-mini
+    python benchmarks/generate.py --engine batched_mkl   # any of them with the transforms of MKL
 
 Structures of ceria-columns-mini at full physics: 8 phonon configurations, 4 images each.
 
@@ -61,9 +62,10 @@ ENDS = 0.5
 """Empty space before and behind the atoms of the plain script [Å]: they move."""
 
 
-def part_of(images=4, first=0, **structures):
-    """Take the first structures of some splits of the preset."""
+def part_of(engine, images=4, first=0, **structures):
+    """Take the first structures of some splits of the preset, with an engine."""
     content = load_config(PRESET).model_dump(mode="json")
+    content["scattering"]["engine"] = engine
     content["splits"] = [
         split
         | {"structures": structures[split["name"]], "first_number": split["first_number"] + first}
@@ -166,9 +168,10 @@ def spread(values, form=".2f"):
     return "{} ({} to {})".format(*values)
 
 
-def samples(structures):
+def samples(structures, engine):
     """Print samples per second beside those of the plain script, and our time by stage."""
-    config, single = part_of(train=structures), part_of(images=1, train=structures)
+    config = part_of(engine, train=structures)
+    single = part_of(engine, images=1, train=structures)
     planes, images = plan(config).layout.planes, config.images_per_structure
     ours, stages, ratios, differences = {1: [], images: []}, [], {}, []
     plain = {"1 image": [], f"{images} images": [], f"{images} images, scattered once": []}
@@ -192,7 +195,8 @@ def samples(structures):
             plain[name].append(count / taken)
             ratios.setdefault(name, []).append(taken / own)
     phonons = config.splits[0].phonons
-    print(f"\n{structures} structures of {PRESET}, {phonons} phonon configurations, one core\n")
+    print(f"\n{structures} structures of {PRESET}, {phonons} phonon configurations, one core, "
+          f"engine {engine}\n")  # fmt: skip
     print(
         "| a structure | plain script, images/s | ceria_data, images/s | ratio |\n|---|---|---|---|"
     )
@@ -216,8 +220,12 @@ def built(config, out, workers):
     def watched():
         with cluster.local_workers(workers) if workers else in_place() as client:
             run_all = in_this_process
+            for module in MODULES[config.scattering.engine]:
+                if workers:
+                    client.run(import_module, module)
+                else:
+                    import_module(module)
             if workers:
-                client.run(import_module, "ceria_data.block")
                 run_all = partial(cluster.run_tasks, client)
 
             def run(*arguments):
@@ -246,14 +254,21 @@ def in_place():
     yield None
 
 
+MODULES = {
+    "batched": ["ceria_data.block"],
+    "batched_mkl": ["ceria_data.block", "torch"],
+}
+"""What a worker imports in its first block, which is not to count here."""
 WAIT = "waiting for the last block"
 REST = "compression, writing, checksums, driver, Dask"
 
 
-def builds(structures, repeats):
+def builds(structures, repeats, engine):
     """Print the shares of a build with two workers, beside two independent builds."""
-    halves = [part_of(train=structures // 2, first=half * structures // 2) for half in (0, 1)]
-    whole = part_of(train=2 * (structures // 2))
+    halves = [
+        part_of(engine, train=structures // 2, first=half * structures // 2) for half in (0, 1)
+    ]
+    whole = part_of(engine, train=2 * (structures // 2))
     together, apart = [], []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
@@ -267,7 +282,8 @@ def builds(structures, repeats):
                 ]
                 apart.append([each.result() for each in running])
     print(
-        f"\n{structures} structures of {PRESET} in blocks of one, {repeats} builds each in turns\n"
+        f"\n{structures} structures of {PRESET} in blocks of one, {repeats} builds each in turns, "
+        f"engine {engine}\n"
     )
     print("| share of the blocks' time | two workers of a build | two independent builds |")
     print("|---|---|---|")
@@ -295,9 +311,9 @@ def _of(half, step):
     return half["steps"][step] if step else half["window"]
 
 
-def build_part(out):
+def build_part(out, engine):
     """Build 20 structures of the preset."""
-    config = part_of(train=14, validation=3, test=3)
+    config = part_of(engine, train=14, validation=3, test=3)
 
     @contextmanager
     def two():
@@ -317,17 +333,18 @@ def main():
     parser.add_argument("--build", type=Path, help="folder for 20 structures of the benchmark")
     parser.add_argument("--structures", type=int, default=5, help="of the plain script")
     parser.add_argument("--repeats", type=int, default=3, help="of the builds")
+    parser.add_argument("--engine", choices=list(MODULES), default="batched")
     arguments = parser.parse_args()
     print(f"{platform.machine()}, {psutil.cpu_count()} cores, Python {platform.python_version()}, "
           f"NumPy {np.__version__}, abTEM {abtem.__version__}")  # fmt: skip
     if arguments.build:
-        build_part(arguments.build)
+        build_part(arguments.build, arguments.engine)
         return
     if arguments.part != "builds":
         with threadpool_limits(limits=1):
-            samples(arguments.structures)
+            samples(arguments.structures, arguments.engine)
     if arguments.part != "samples":
-        builds(10, arguments.repeats)
+        builds(10, arguments.repeats, arguments.engine)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,14 @@
 """How the cost of a structure grows: exponents fitted over field, thickness, phonons and images.
 
     python benchmarks/scaling.py               # about three minutes
+    python benchmarks/scaling.py --costs       # the constants of `ceria_data.plan`, a minute
 
 Flat slabs drawn from ceria-columns-v1, one of four quantities changed at a time; one thread. The
 exponent is the slope of the logarithm of the time over that of the quantity, by least squares.
+
+`--costs` takes training structures of the presets, and divides the time
+of a slice, and of an image, of one configuration by that of a transform of the cell with SciPy,
+which is timed before each structure. Labels and camera belong to the images.
 """
 
 import argparse
@@ -16,8 +21,8 @@ from threadpoolctl import threadpool_limits
 
 from ceria_data.config import config_from_mapping, load_config
 from ceria_data.draw import structure_entries
-from ceria_data.plan import plan
-from ceria_data.simulate import cell_of, simulate_structure
+from ceria_data.plan import plan, time_transform
+from ceria_data.simulate import cell_of, label_structure, simulate_structure, specimen_of
 
 PRESET = "ceria-columns-v1"
 BASE = {"pixels": 96, "thickness": 6, "phonons": 4, "images": 2}
@@ -64,13 +69,46 @@ def seconds_of(config, structures, repeats):
     }
 
 
+def costs(preset, engine, structures):
+    """Print the cost of a slice and of an image in transforms of the cell."""
+    content = load_config(preset).model_dump(mode="json")
+    content["scattering"]["engine"] = engine
+    content["splits"] = [content["splits"][0] | {"structures": structures}]
+    content["limits"] = None
+    config = config_from_mapping(content)
+    planes, entries = plan(config).layout.planes, structure_entries(config)
+    simulate_structure(config, entries[0], planes)
+    slice_costs, image_costs = [], []
+    for entry in entries:
+        unit = config.splits[0].phonons * time_transform(cell_of(config).shape)
+        labels = label_structure(config, entry, planes)
+        slices = len(specimen_of(labels, config.scattering.slice_thickness_A).slices.z)
+        seconds = simulate_structure(config, entry, planes).seconds
+        slice_costs.append(seconds["scattering"] / unit / slices)
+        rest = sum(seconds.values()) - seconds["scattering"]
+        image_costs.append(rest / unit / config.images_per_structure)
+    print(f"| {preset} | {engine} | {spread(slice_costs)} | {spread(image_costs)} |", flush=True)
+
+
+def spread(values):
+    """Write the median, the smallest and the largest of some values."""
+    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--structures", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--costs", action="store_true")
     arguments = parser.parse_args()
     print(f"{platform.machine()}, {psutil.cpu_count()} cores, Python {platform.python_version()}, "
           f"NumPy {np.__version__}")  # fmt: skip
+    if arguments.costs:
+        print("| preset | engine | transforms a slice | transforms an image |\n|---|---|---|---|")
+        for preset in ("demo", "ceria-columns-mini", "ceria-columns-v1"):
+            for engine in ("batched", "batched_mkl"):
+                costs(preset, engine, 8)
+        return
     print(f"{PRESET}, flat slabs; if not varied: {BASE}\n")
     print("| quantity | values | stage | ms a structure | exponent | expected |")
     print("|---|---|---|---|---|---|")

@@ -171,6 +171,7 @@ def write_results(
     done = [result for result in results if isinstance(result, SimulatedStructure)]
     written += _write_parts(staging, order.block, done)
     _check_key(order)
+    engine = config.scattering.engine
     receipt = Receipt(
         key=order.key,
         block=order.block,
@@ -180,7 +181,7 @@ def write_results(
         failures=failures,
         seconds=seconds,
         peak_memory=_peak_memory(),
-        made_by={"software": software(), "machine": machine(order.device)},
+        made_by={"software": software(engine), "machine": machine(order.device, engine)},
     )
     body = asdict(receipt)
     seal = hashlib.sha256(canonical_json(body)).hexdigest()

@@ -33,7 +33,7 @@ from ceria_data.finish import finish_dataset
 from ceria_data.limits_build import build_limits, remove_limits
 from ceria_data.plan import Plan, plan
 from ceria_data.provenance import software
-from ceria_data.scattering import waves_together
+from ceria_data.scattering import check_engine, waves_together
 from ceria_data.schema import FORMAT_VERSION, SPECIES, TABLES
 from ceria_data.simulate import cell_of, settings_of
 from ceria_data.staging import (
@@ -147,12 +147,13 @@ def build(
     DiskSpaceError
         If the disk is or becomes too small; nothing is lost.
     DeviceError
-        If `batch_memory` is less than one wave needs.
+        If `batch_memory` is less than one wave needs, or the engine cannot run here.
     StructureError
         If structures could not be simulated and `allow_missing` is not set.
     DatasetError
         If the finished dataset does not pass `verify`.
     """
+    check_engine(settings_of(config), device)
     waves_together(cell_of(config), settings_of(config), device, batch_memory)
     staging = Staging(out)
     check_place(staging, resume=resume, overwrite=overwrite)
@@ -194,7 +195,7 @@ def _open(staging: Staging, config: BuildConfig, planned: Plan, *, overwrite: bo
     fingerprint = {
         "recipe": recipe_digest(config),
         "layout": asdict(layout) | {"field_shape": list(layout.field_shape)},
-        "software": software(),
+        "software": software(config.scattering.engine),
     }
     if open_staging(staging, fingerprint, overwrite=overwrite):
         create_arrays(staging.dataset, layout, group_attributes(config, planned))

@@ -24,11 +24,6 @@ Result = TypeVar("Result")
 
 LOOPBACK = "127.0.0.1"
 _TASKS_PER_WORKER_IN_FLIGHT = 2
-_KEEP_MEMORY = {
-    # glibc would give the arrays of every slice back and fault them in again: a third of the time.
-    "MALLOC_TRIM_THRESHOLD_": "1000000000",
-    "MALLOC_MMAP_THRESHOLD_": "1000000000",
-}
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
@@ -292,7 +287,6 @@ def _settings() -> Iterator[None]:
         ],
         "distributed.nanny.pre-spawn-environ": {
             **_ONE_THREAD,
-            **_KEEP_MEMORY,
             "DASK_LOGGING__DISTRIBUTED": "critical",
         },
         "distributed.comm.timeouts.connect": "30s",

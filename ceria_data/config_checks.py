@@ -49,10 +49,10 @@ def check_scattering(config: "BuildConfig") -> None:
             f"scattering.transmission is {chosen.transmission!r} with engine abtem; expected "
             "'grid', all that abTEM can do, with a sampling_A of 0.05 or less"
         )
-    if chosen.engine == "batched" and chosen.fft != "numpy":
+    if chosen.engine != "abtem" and chosen.fft != "numpy":
         raise ValueError(
-            f"scattering.fft is {chosen.fft!r} with engine batched; leave fft out, it chooses "
-            "the Fourier transform of engine abtem"
+            f"scattering.fft is {chosen.fft!r} with engine {chosen.engine}; leave fft out, it "
+            "chooses the Fourier transform of engine abtem"
         )
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from ceria_data import mkl
 from ceria_data.config import BuildConfig, config_from_yaml
 from ceria_data.dataset import Dataset
 from ceria_data.devices import to_host
@@ -37,7 +38,7 @@ PATCH_MARGIN = 3.0
 """Rim of the cell that is not evaluated [Å]: the difference has faded there."""
 PHONONS = 8
 """Thermal configurations, at most: the same ones with and without the atom, so that few give
-their difference."""
+their difference. By how much d'² then scatters: docs/performance.md, "Limits"."""
 
 _BOND_REACH = 0.55
 """Ce-O bonds are 0.433 lattice parameters long, the next Ce-O distance is 0.829."""
@@ -151,7 +152,8 @@ def run_limits_task(task: LimitsTask) -> tuple[list[dict[str, Any]], list[NDArra
         ),
     ]
     cell = cell_around(patches[0].field, settings.sampling_A, settings.padding_A)
-    with threadpool_limits(limits=1):  # as in `simulate`
+    alone = mkl.one_thread(settings.library == "mkl")
+    with alone, threadpool_limits(limits=1):  # as in `simulate`
         waves = exit_waves(specimens, cell, settings, task.device, task.memory)
     complete = dict(zip(columns, waves, strict=False))
     rows, differences = [], []

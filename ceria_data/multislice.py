@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ceria_data.devices import Place
 from ceria_data.errors import DeviceError
-from ceria_data.fourier import fft2, ifft2
+from ceria_data.fourier import Library, fft2, ifft2
 from ceria_data.grid import GRID_BAND, SPLIT_BAND, Cell
+from ceria_data.products import weighted, weights
 from ceria_data.transmission import (
     GridTables,
     SplitTables,
@@ -115,6 +116,7 @@ def batched_waves(
             float(specimen.slices.z[-1]) if len(specimen.slices.z) else 0.0,
             cell,
             settings.energy_eV,
+            settings.library,
         )
         for specimen, spectra in zip(specimens, done, strict=True)
     ]
@@ -194,6 +196,7 @@ class _Calculation:
     wavelength: float
     place: Place
     dtype: Any
+    library: Library
 
     @classmethod
     def of(
@@ -214,7 +217,7 @@ class _Calculation:
         squares = [np.fft.fftfreq(n, cell.sampling) ** 2 for n in cell.shape]
         return cls(
             tables=tables,
-            band=place.put(band(cell, limit), real),
+            band=weights(place.put(band(cell, limit), real)),
             squares=(place.put(squares[0], wide), place.put(squares[1], wide)),
             low=place.put(np.arange(_LOW_ORDERS), wide),
             high=place.put(np.arange(0, max(cell.shape), _LOW_ORDERS), wide),
@@ -223,6 +226,7 @@ class _Calculation:
             wavelength=settings.wavelength,
             place=place,
             dtype=place.xp.complex64 if settings.precision == "float32" else wide,
+            library=settings.library,
         )
 
     def run(
@@ -241,17 +245,17 @@ class _Calculation:
             factors = [_joined(same) for same in zip(*parts, strict=True)]
             # In place: NumPy rounds a product of complex numbers otherwise where it makes a
             # new array, and it decides that by the size of the batch.
-            waves *= self.tables.transmission(factors)
-            spectra = fft2(waves)
+            waves *= self.tables.transmission(factors, self.library)
+            spectra = fft2(waves, self.library)
             first = 0
             for each in atoms:
                 if step == each.depth - 1:
                     own = spectra[first : first + each.part.waves, :, :]
-                    yield each.part, keep_orders(own * self.band, orders) / (ny * nx)
+                    yield each.part, keep_orders(weighted(own, self.band), orders) / (ny * nx)
                 first += each.part.waves
             if step < steps - 1:
                 spectra *= _joined([self._propagators(each, step) for each in atoms])
-                waves = ifft2(spectra)
+                waves = ifft2(spectra, self.library)
 
     def _propagators(self, atoms: "_Atoms", step: int) -> Any:
         """Free space up to the next slice, with the band limit."""
@@ -259,7 +263,7 @@ class _Calculation:
         distance = float(z[step + 1] - z[step]) if step + 1 < len(z) else 0.0
         phase = -1j * pi * self.wavelength * distance
         rows, columns = (xp.astype(xp.exp(phase * k2), self.dtype) for k2 in self.squares)
-        propagator = (rows[:, None] * columns[None, :]) * self.band
+        propagator = weighted(rows[:, None] * columns[None, :], self.band)
         return xp.broadcast_to(propagator[None, :, :], (atoms.part.waves, *self.cell.shape))
 
     def _structure_factors(self, atoms: "_Atoms", step: int) -> list[Any]:

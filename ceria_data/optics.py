@@ -10,8 +10,9 @@ from array_api_compat import array_namespace, device, is_numpy_array
 from numpy.typing import NDArray
 from scipy.fft import next_fast_len
 
+from ceria_data import mkl
 from ceria_data.aberrations import aberrations_of, ray_displacement, wave_aberration
-from ceria_data.fourier import ifft, irfft2, rfft2
+from ceria_data.fourier import Library, ifft, ifft2, irfft2, rfft2
 from ceria_data.grid import Cell, Field
 from ceria_data.parameters import ImageParameters
 from ceria_data.waves import ExitWaves, highest_orders, keep_orders, widen
@@ -120,7 +121,12 @@ def form_image(exit_waves: ExitWaves, parameters: ImageParameters, field: Field)
     ((16, 20), True)
     """
     _check(exit_waves, parameters, field)
-    spectra, cell = exit_waves.spectra, exit_waves.cell
+    with mkl.one_thread(exit_waves.library == "mkl"):
+        return _form_image(exit_waves, parameters, field)
+
+
+def _form_image(exit_waves: ExitWaves, parameters: ImageParameters, field: Field) -> Any:
+    spectra, cell, library = exit_waves.spectra, exit_waves.cell, exit_waves.library
     xp = array_namespace(spectra)
     wavelength = energy2wavelength(exit_waves.energy_eV)
     hy, hx = highest_orders(_edge(parameters, exit_waves), cell)
@@ -134,20 +140,36 @@ def form_image(exit_waves: ExitWaves, parameters: ImageParameters, field: Field)
         for order, length in zip((hy, hx), cell.extent, strict=True)
     )
     angle = wavelength * (kx[None, :] + 1j * ky[:, None])
+    laid = xp.zeros((1, my, mx), dtype=spectra.dtype, device=device(spectra))
     # Caches of a CPU like one wave at a time; a GPU likes many.
     together = 1 if is_numpy_array(spectra) else spectra.shape[0]
     for transfer, weight in _transfers(angle, exit_waves, parameters, wavelength):
         transfer = xp.astype(transfer, spectra.dtype)
         for first in range(0, spectra.shape[0], together):
             wave = spectra[first : first + together, :, :] * transfer
-            wave = ifft(widen(wave, hy, my, -2), axis=-2)
-            wave = ifft(widen(wave, hx, mx, -1), axis=-1)
-            square = xp.real(wave) ** 2 + xp.imag(wave) ** 2
+            if library == "mkl":
+                # It has written nothing into what it transformed last: the zeros are there.
+                _place_orders(laid, wave)
+                wave = ifft2(laid, library)
+            else:
+                wave = ifft(widen(wave, hy, my, -2), axis=-2)
+                wave = ifft(widen(wave, hx, mx, -1), axis=-1)
+            square = xp.real(wave) ** 2
+            square += xp.imag(wave) ** 2
+            square *= weight
             # In the same order however many there are.
             for i in range(square.shape[0]):
-                total = total + weight * square[i, :, :]
+                total += square[i, :, :]
     total = total * ((my * mx) ** 2 / spectra.shape[0])
-    return _integrate_pixels(total, (2 * hy, 2 * hx), cell, field)
+    return _integrate_pixels(total, (2 * hy, 2 * hx), cell, field, library)
+
+
+def _place_orders(laid: Any, wave: Any) -> None:
+    """Write the orders of diffraction of a host array where an inverse FFT wants them."""
+    (hy, hx) = ((n - 1) // 2 for n in wave.shape[-2:])
+    for rows in (slice(hy + 1), slice(-hy, None)):
+        for columns in (slice(hx + 1), slice(-hx, None)):
+            laid[..., rows, columns] = wave[..., rows, columns]
 
 
 def _transfers(
@@ -218,18 +240,24 @@ def _lens(angle: Any, exit_waves: ExitWaves, parameters: ImageParameters, wavele
     return xp.exp(-1j * phase) * (envelope * xp.clip(opening, 0.0, 1.0))
 
 
-def _integrate_pixels(intensity: Any, orders: tuple[int, int], cell: Cell, field: Field) -> Any:
+def _integrate_pixels(
+    intensity: Any,
+    orders: tuple[int, int],
+    cell: Cell,
+    field: Field,
+    library: Library = "scipy",
+) -> Any:
     """Average an intensity, sampled on any grid of the cell, over the area of each pixel."""
     xp = array_namespace(intensity)
     (ny, nx), (my, mx) = cell.shape, intensity.shape
     by, bx = (min(order, (n - 1) // 2) for order, n in zip(orders, cell.shape, strict=True))
-    spectrum = rfft2(intensity)[:, : bx + 1]
+    spectrum = rfft2(intensity, library)[:, : bx + 1]
     spectrum = widen(xp.concat([spectrum[: by + 1, :], spectrum[-by:, :]], axis=0), by, ny, -2)
     ky = _frequencies(ny, cell.extent[0], xp, intensity)
     kx = _frequencies(nx, cell.extent[1], xp, intensity)[: bx + 1]
     area = _sinc(ky * field.sampling)[:, None] * _sinc(kx * field.sampling)[None, :]
     spectrum = spectrum * xp.astype(area * (ny * nx / (my * mx)), intensity.dtype)
-    fine = irfft2(spectrum, (ny, nx))
+    fine = irfft2(spectrum, (ny, nx), library)
     (y0, x0), step = cell.origin, cell.oversampling
     y1, x1 = y0 + step * field.shape[0], x0 + step * field.shape[1]
     # A square averaged over a pixel is not negative; its rounding error may be.

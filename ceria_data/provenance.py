@@ -3,6 +3,7 @@
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numpy as np
 
@@ -12,10 +13,22 @@ _PACKAGES = ("numpy", "scipy", "abtem", "ase", "zarr", "numcodecs", "dask", "pan
 _SIMD_LEVELS = ("X86_V4", "AVX512_SKX", "AVX512F", "X86_V3", "AVX2", "X86_V2", "SVE", "ASIMD")
 
 
-def software() -> dict[str, str]:
-    """List the versions of all packages that decide a dataset's content."""
+def software(engine: str = "batched") -> dict[str, str]:
+    """List the versions of all packages that decide a dataset's content.
+
+    Parameters
+    ----------
+    engine : str
+        As in `ScatteringSettings`; PyTorch, which brings MKL, decides that of ``batched_mkl``.
+
+    Returns
+    -------
+    dict
+        Version by package.
+    """
     versions = {"ceria": __version__, "python": platform.python_version()}
-    for package in (*_PACKAGES, "pyfftw", "cupy-cuda12x"):
+    mkl = ("torch",) if engine == "batched_mkl" else ()
+    for package in (*_PACKAGES, "pyfftw", "cupy-cuda12x", *mkl):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
@@ -23,30 +36,34 @@ def software() -> dict[str, str]:
     return versions
 
 
-def machine(device: str) -> dict[str, str]:
+def machine(device: str, engine: str = "batched") -> dict[str, str]:
     """Name the class of machine on which equal content is promised.
 
     Parameters
     ----------
     device : str
         ``cpu`` or ``gpu``.
+    engine : str
+        As in `ScatteringSettings`.
 
     Returns
     -------
     dict
-        architecture, SIMD level, and device.
+        architecture, SIMD level, and device; for ``batched_mkl`` the maker of the processor,
+        too, by which MKL chooses its code.
 
     Examples
     --------
     >>> sorted(machine("cpu"))
     ['architecture', 'device', 'simd', 'system']
     """
-    return {
+    found = {
         "architecture": platform.machine(),
         "system": platform.system(),
         "simd": _simd_level(),
         "device": _gpu_name() if device == "gpu" else "cpu",
     }
+    return found | {"maker": _maker()} if engine == "batched_mkl" else found
 
 
 def cores() -> int:
@@ -60,6 +77,15 @@ def _simd_level() -> str:
     extensions = np.show_config(mode="dicts")["SIMD Extensions"]
     found = set(extensions.get("found", [])) | set(extensions.get("baseline", []))
     return next((level for level in _SIMD_LEVELS if level in found), "baseline")
+
+
+def _maker() -> str:
+    """Name the maker of the processor; only Linux tells it apart from the model."""
+    if Path("/proc/cpuinfo").is_file():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("vendor_id"):
+                return line.split(":")[1].strip()
+    return platform.processor() or "unknown"
 
 
 def _gpu_name() -> str:

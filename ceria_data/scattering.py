@@ -2,14 +2,40 @@
 
 from collections.abc import Sequence
 
+from ceria_data import mkl
 from ceria_data.abtem_waves import abtem_waves
 from ceria_data.devices import place_of
+from ceria_data.errors import DeviceError
 from ceria_data.grid import Cell
 from ceria_data.multislice import batched_waves, waves_in
 from ceria_data.waves import ExitWaves, ScatteringSettings, Specimen
 
 GPU_MEMORY = 2_000_000_000
 """Memory for the waves of a batch on a GPU [bytes]: enough for its arithmetic to be busy."""
+
+
+def check_engine(settings: ScatteringSettings, device: str = "cpu") -> None:
+    """See whether the engine can run here, before anything is written.
+
+    Parameters
+    ----------
+    settings : ScatteringSettings
+    device : str
+        ``cpu`` or ``gpu``.
+
+    Raises
+    ------
+    DeviceError
+        If it needs MKL and there is none, or there cannot be one.
+    """
+    if settings.library != "mkl":
+        return
+    if device != "cpu":
+        raise DeviceError(
+            f"engine {settings.engine} computes on the CPU, where MKL is, and the device is "
+            f"{device!r}; use --device cpu, or scattering.engine: batched"
+        )
+    mkl.library()
 
 
 def waves_together(
@@ -74,7 +100,8 @@ def exit_waves(
     StructureError
         If an atom lies outside the cell by more than thermal motion explains.
     DeviceError
-        If `device` is unknown, there is no GPU, or `memory` is less than a wave needs.
+        If `device` is unknown, there is no GPU, `memory` is less than a wave needs, or the
+        engine cannot run here.
     MissingExtraError
         If `device` is ``gpu`` and CuPy is not installed.
 
@@ -91,7 +118,9 @@ def exit_waves(
     ((1, 90, 108), dtype('complex64'), 0.0)
     """
     place = place_of(device)
+    check_engine(settings, device)
     if settings.engine == "abtem":
         return [abtem_waves(each, cell, settings, device, place) for each in specimens]
     batch = waves_together(cell, settings, device, memory)
-    return batched_waves(specimens, cell, settings, place, batch)
+    with mkl.one_thread(settings.library == "mkl"):
+        return batched_waves(specimens, cell, settings, place, batch)

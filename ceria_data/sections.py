@@ -171,7 +171,7 @@ class StructureSection(Section):
 class ScatteringSection(Section):
     """How exit waves are computed, the same for all structures."""
 
-    engine: Literal["batched", "abtem"] = "batched"
+    engine: Literal["batched", "batched_mkl", "abtem"] = "batched"
     transmission: Literal["split", "grid"] = "split"
     energy_keV: Annotated[
         float, Constant("keV", 60.0, 300.0, (200.0, 300.0), "values in eV must be divided by 1000")

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from ceria_data import mkl
 from ceria_data.config import BuildConfig
 from ceria_data.detector import record
 from ceria_data.devices import to_host
@@ -185,7 +186,8 @@ def _simulate(
         labels = [label_structure(config, entry, planes) for entry in entries]
         specimens = [specimen_of(each, settings.slice_thickness_A) for each in labels]
     # Sums of a matrix product depend on how many threads share it.
-    with _timed(seconds, "scattering"), threadpool_limits(limits=1):
+    alone = mkl.one_thread(settings.library == "mkl")
+    with _timed(seconds, "scattering"), alone, threadpool_limits(limits=1):
         waves = exit_waves(specimens, cell_of(config), settings, device, memory)
     shared = {stage: spent / len(entries) for stage, spent in seconds.items()}
     return [

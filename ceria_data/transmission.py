@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import pi
 from typing import Any
 
@@ -10,14 +10,15 @@ import numpy as np
 from abtem.core.constants import kappa
 from abtem.core.energy import energy2sigma
 from abtem.parametrizations import LobatoParametrization
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace, device, is_numpy_array
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.special import j0, roots_legendre
 
-from ceria_data.fourier import fft2, ifft2, irfft2
+from ceria_data.fourier import Library, fft2, ifft2, irfft2
 from ceria_data.grid import GRID_BAND, SPLIT_BAND, Cell
 from ceria_data.potential import form_factors, scattering_factor
+from ceria_data.products import weighted_sum, weights
 from ceria_data.waves import SYMBOLS, ScatteringSettings, half_spectra, highest_orders
 
 CORE_WIDTH = 0.15
@@ -54,29 +55,81 @@ class SplitTables:
     orders: tuple[int, int]
     shape: tuple[int, int]
 
-    def transmission(self, structure_factors: Sequence[Any]) -> Any:
+    def transmission(self, structure_factors: Sequence[Any], library: Library = "scipy") -> Any:
         """Evaluate the transmission functions of slices.
 
         Parameters
         ----------
         structure_factors : sequence of array of complex, shape (wave, 2 hy + 1, hx + 1)
             One for each species.
+        library : str
+            Of the Fourier transforms of host arrays.
 
         Returns
         -------
         array of complex, shape (wave, y, x)
         """
-        xp = array_namespace(*structure_factors)
-        fields = [
+        if library == "mkl" and is_numpy_array(self.parts):
+            return self._with_complex_cores(structure_factors)
+        real, imaginary, phase = (
             irfft2(
-                half_spectra(_sum(self.parts[i, ...], structure_factors), self.shape), self.shape
+                half_spectra(weighted_sum(self._weights[i, ...], structure_factors), self.shape),
+                self.shape,
+                library,
             )
             for i in range(3)
-        ]
-        real, imaginary, phase = fields
+        )
+        xp = array_namespace(phase)
         cosine, sine = xp.cos(phase), xp.sin(phase)
-        real = real + 1.0
-        return _complex(real * cosine - imaginary * sine, real * sine + imaginary * cosine)
+        real += 1.0
+        # In place: a core's cache holds few of these arrays.
+        product = real * cosine
+        product -= imaginary * sine
+        real *= sine
+        imaginary *= cosine
+        real += imaginary
+        return _complex(product, real)
+
+    def _with_complex_cores(self, structure_factors: Sequence[Any]) -> Any:
+        """Take both parts of C from one complex transform: MKL's cost as much as real ones.
+
+        Wave by wave, so that the products of complex numbers are rounded alike however many
+        waves there are.
+        """
+        ny, nx = self.shape
+        result = np.empty((len(structure_factors[0]), ny, nx), structure_factors[0].dtype)
+        for wave, own in zip(result, zip(*structure_factors, strict=True), strict=True):
+            spectrum = half_spectra(weighted_sum(self._weights[2], own), self.shape)
+            phase = irfft2(spectrum, self.shape, "mkl")
+            wave.real, wave.imag = np.cos(phase), np.sin(phase)
+            cores = ifft2(self._spectrum_of_cores(own), "mkl")
+            cores += 1.0
+            wave *= cores
+        return result
+
+    def _spectrum_of_cores(self, structure_factors: Sequence[Any]) -> Any:
+        """Lay the spectrum of C out: the left half belongs to conjugate structure factors."""
+        (hy, hx), (ny, nx) = self.orders, self.shape
+        laid = np.zeros(self.shape, structure_factors[0].dtype)
+        right, left = (
+            _sum(self._cores, factors)
+            for factors in (structure_factors, [np.conj(each) for each in structure_factors])
+        )
+        laid[: hy + 1, : hx + 1] = right[: hy + 1]
+        laid[ny - hy :, : hx + 1] = right[hy + 1 :]
+        mirrored = left[:, :0:-1]
+        laid[0, nx - hx :] = mirrored[0]
+        laid[1 : hy + 1, nx - hx :] = mirrored[:hy:-1]
+        laid[ny - hy :, nx - hx :] = mirrored[hy:0:-1]
+        return laid
+
+    @cached_property
+    def _cores(self) -> Any:
+        return self.parts[0] + 1j * self.parts[1]
+
+    @cached_property
+    def _weights(self) -> Any:
+        return weights(self.parts)
 
 
 @dataclass(frozen=True)
@@ -99,14 +152,18 @@ class GridTables:
     orders: tuple[int, int]
     shape: tuple[int, int]
 
-    def transmission(self, structure_factors: Sequence[Any]) -> Any:
+    def transmission(self, structure_factors: Sequence[Any], library: Library = "scipy") -> Any:
         """Evaluate the transmission functions of slices, as `SplitTables.transmission` does."""
-        spectra = half_spectra(_sum(self.phase, structure_factors), self.shape)
-        phase = irfft2(spectra, self.shape)
+        spectra = half_spectra(weighted_sum(self._weights, structure_factors), self.shape)
+        phase = irfft2(spectra, self.shape, library)
         xp = array_namespace(phase)
-        transmission = fft2(_complex(xp.cos(phase), xp.sin(phase)))
+        transmission = fft2(_complex(xp.cos(phase), xp.sin(phase)), library)
         transmission *= self.band
-        return ifft2(transmission)
+        return ifft2(transmission, library)
+
+    @cached_property
+    def _weights(self) -> Any:
+        return weights(self.phase)
 
 
 @lru_cache(maxsize=4)
@@ -214,10 +271,9 @@ def _frequencies(cell: Cell, orders: tuple[int, int]) -> NDArray[np.float64]:
 
 
 def _sum(tables: Any, structure_factors: Sequence[Any]) -> Any:
-    """Sum tables times structure factors over the species."""
-    total = tables[0, ...] * structure_factors[0]
+    total = tables[0] * structure_factors[0]
     for species in range(1, len(structure_factors)):
-        total = total + tables[species, ...] * structure_factors[species]
+        total += tables[species] * structure_factors[species]
     return total
 
 
@@ -225,6 +281,8 @@ def _complex(real: Any, imaginary: Any) -> Any:
     xp = array_namespace(real)
     dtype = xp.complex64 if real.dtype == xp.float32 else xp.complex128
     result = xp.empty(real.shape, dtype=dtype, device=device(real))
+    # Arrays of the standard have no such attributes; NumPy and CuPy write the parts in place,
+    # where the sum below would read and write every number five times.
     if hasattr(result, "real"):
         result.real, result.imag = real, imaginary
         return result

@@ -11,7 +11,7 @@ from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
 from ceria_data.errors import StructureError
-from ceria_data.fourier import fft2, ifft2
+from ceria_data.fourier import Library, fft2, ifft2
 from ceria_data.grid import Cell
 from ceria_data.slices import Slices
 
@@ -28,7 +28,8 @@ class ScatteringSettings:
     Attributes
     ----------
     engine : str
-        ``batched`` (`multislice`) or ``abtem``.
+        ``batched`` (`multislice`), ``batched_mkl`` (the same, with the Fourier transforms of
+        `mkl`; on a CPU only) or ``abtem``.
     transmission : str
         How a slice acts on the wave: ``split`` (without aliases, see
         `transmission.split_tables`) or ``grid`` (phase on the grid of the wave, cut at 2/3
@@ -50,7 +51,7 @@ class ScatteringSettings:
         Library of the Fourier transforms of ``abtem`` on a CPU: ``numpy`` or ``fftw``.
     """
 
-    engine: Literal["batched", "abtem"] = "batched"
+    engine: Literal["batched", "batched_mkl", "abtem"] = "batched"
     transmission: Literal["split", "grid"] = "split"
     energy_keV: float = 300.0
     sampling_A: float = 0.1
@@ -69,6 +70,11 @@ class ScatteringSettings:
     def wavelength(self) -> float:
         """Wavelength of the electrons [Å]."""
         return float(energy2wavelength(self.energy_eV))
+
+    @property
+    def library(self) -> Library:
+        """Library of the Fourier transforms of host arrays."""
+        return "mkl" if self.engine == "batched_mkl" else "scipy"
 
 
 @dataclass(frozen=True)
@@ -144,12 +150,15 @@ class ExitWaves:
         The periodic cell of the waves.
     energy_eV : float
         Energy of the beam [eV].
+    library : str
+        Library of the Fourier transforms that make images of them on the host.
     """
 
     spectra: Any
     z_exit: float
     cell: Cell
     energy_eV: float
+    library: Library = "scipy"
 
     @classmethod
     def from_waves(cls, waves: Any, z_exit: float, cell: Cell, energy_eV: float) -> "ExitWaves":

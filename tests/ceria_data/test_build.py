@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import zarr
 
-from ceria_data import block, simulate
+from ceria_data import block, mkl, simulate
 from ceria_data.build import Progress, build
 from ceria_data.cluster import WorkerLostError
 from ceria_data.compare import compare, regenerate
@@ -26,6 +26,15 @@ from ceria_data.verify import verify
 from tests.tiny import Here, build_tiny, reseal, tiny_config
 
 
+def with_mkl():
+    return tiny_config(("padding_A: 3.0", "padding_A: 3.0, engine: batched_mkl"))
+
+
+@pytest.fixture(scope="module")
+def mkl_folder(tmp_path_factory):
+    return build_tiny(tmp_path_factory.mktemp("mkl") / "d", with_mkl())
+
+
 def digests(folder):
     manifest = read_manifest(folder)
     return manifest["labels_digest"], manifest["content_digest"]
@@ -37,11 +46,13 @@ def test_the_block_size_changes_no_value(tiny_folder, tmp_path, size):
 
 
 @pytest.mark.parametrize("waves", [1, 2, 5])
-def test_the_size_of_a_batch_changes_no_value(tiny_folder, tmp_path, waves):
-    config = tiny_config()
+@pytest.mark.parametrize("engine", ["batched", "batched_mkl"])
+def test_the_size_of_a_batch_changes_no_value(request, tmp_path, engine, waves):
+    config = tiny_config() if engine == "batched" else with_mkl()
+    folder = request.getfixturevalue("tiny_folder" if engine == "batched" else "mkl_folder")
     memory = waves * bytes_per_wave(simulate.cell_of(config), simulate.settings_of(config))
-    other = build_tiny(tmp_path / "d", batch_memory=memory)
-    assert digests(other) == digests(tiny_folder)
+    other = build_tiny(tmp_path / "d", config, batch_memory=memory)
+    assert digests(other) == digests(folder)
     assert read_manifest(other)["engine"]["waves_together"] == waves
 
 
@@ -71,6 +82,7 @@ def test_another_seed_changes_everything(tiny_folder, tmp_path):
     ("base", "change"),
     [
         ("", "precision: float64"),
+        ("", "engine: batched_mkl"),
         ("transmission: grid", "engine: abtem, transmission: grid, fft: fftw"),
     ],
 )
@@ -89,6 +101,23 @@ def test_neither_precision_nor_engine_shows(tmp_path, base, change):
     pixel_dose = 200 * 0.25**2
     explained = 1.2 * pixel_dose * np.abs(mine - theirs).mean() + 1e-5
     assert result.share_of_differing_counts < explained
+
+
+def test_a_build_with_mkl_says_so(mkl_folder, tiny_folder):
+    with_it, without = read_manifest(mkl_folder), read_manifest(tiny_folder)
+    assert with_it["engine"]["engine"] == "batched_mkl"
+    assert with_it["recipe_digest"] != without["recipe_digest"]
+    assert with_it["software"].keys() - without["software"].keys() == {"torch"}
+    assert with_it["machine"].keys() - without["machine"].keys() == {"maker"}
+    assert regenerate(mkl_folder, 3).equal
+
+
+def test_without_mkl_nothing_is_written(monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.backends.mkl.is_available", lambda: False)
+    mkl.library.cache_clear()
+    with pytest.raises(DeviceError, match="PyTorch with MKL"):
+        build_tiny(tmp_path / "d", with_mkl())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_labels_do_not_depend_on_the_transmission(tiny_folder, tmp_path):
@@ -451,7 +480,7 @@ def test_a_structure_that_kills_its_workers_is_found_among_its_block(tmp_path):
 
 def test_blocks_of_different_software_are_not_joined(tmp_path, monkeypatch):
     versions = iter([{"numpy": "1"}, {"numpy": "2"}, {"numpy": "2"}])
-    monkeypatch.setattr("ceria_data.block.software", lambda: next(versions))
+    monkeypatch.setattr("ceria_data.block.software", lambda engine: next(versions))
     with pytest.raises(OutputError, match="workers of one kind"):
         build_tiny(tmp_path / "d", block=2)
 

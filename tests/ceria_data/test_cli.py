@@ -46,6 +46,11 @@ BAD_CONFIGS = {
     "a wrong scale": ("sampling_A: 0.25}", "sampling_A: 20}", "20 Å/pixel"),
     "an empty range": ("integers: [2, 3]", "integers: [3, 2]", "3"),
     "a negative dose": ("dose_e_per_A2: 200", "dose_e_per_A2: -5", "-5"),
+    "an unknown engine": (
+        "padding_A: 3.0",
+        "padding_A: 3.0, engine: batchd",
+        "scattering.engine is 'batchd'; expected 'batched', 'batched_mkl' or 'abtem'",
+    ),
     "a structure that does not fit": ("seed: 11", "seed: 11\nallow_cropping: false", "cropping"),
 }
 
@@ -66,6 +71,15 @@ def test_a_bad_config_ends_with_one_clear_line(ceria_data, tmp_path, case):
 
 BAD_FLAGS = {
     "no such preset": (["build", "demmo", "--out", "d"], "did you mean demo"),
+    "too little memory for a wave": (
+        ["build", "demo", "--out", "d", "--batch-memory", "0.001"],
+        "allow a batch more memory",
+    ),
+    "a negative memory": (["build", "demo", "--out", "d", "--batch-memory", "-1"], "0.001"),
+    "no memory for the limits": (
+        ["limits", "ceria-columns-mini", "--out", "d", "--batch-memory", "0.001"],
+        "allow a batch more memory",
+    ),
     "no GPU": (["build", "demo", "--out", "d", "--device", "gpu"], "--device gpu"),
     "another device": (["build", "demo", "--out", "d", "--device", "tpu"], "expected cpu or gpu"),
     "another cluster": (["build", "demo", "--out", "d", "--cluster", "pbs"], "expected slurm"),
@@ -187,6 +201,11 @@ def test_readers_need_no_generator(module):
         f"import sys; sys.modules.update(dict.fromkeys({GENERATOR!r})); import {module};"
         f"assert not any(sys.modules[m] for m in {GENERATOR!r})"
     )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_only_the_engine_with_mkl_imports_pytorch():
+    code = "import sys; import ceria_data.build; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

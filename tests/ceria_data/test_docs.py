@@ -1,3 +1,4 @@
+import json
 import re
 from importlib import import_module
 from pathlib import Path
@@ -6,6 +7,7 @@ import pytest
 from typer.main import get_command
 
 import ceria_data
+from ceria_data.config import load_config, recipe_digest
 from ceria_data.schema import (
     AMBIGUOUS_SMEAR,
     ARRAYS,
@@ -17,7 +19,8 @@ from ceria_data.schema import (
 from tests.ceria_data.make_tiny import make_tiny, manifest_of
 
 ROOT = Path(__file__).parents[2]
-TEXTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("cards/*.md")])
+CARDS = sorted(ROOT.glob("cards/*/card.md"))
+TEXTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("cards/*.md"), *CARDS])
 
 
 def read(name):
@@ -99,8 +102,17 @@ def test_functions_of_the_pipeline_exist():
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#\s]+)\)", path.read_text("utf-8")):
-        if not target.startswith(("http", "config.yaml", "preview/")):
+        if not target.startswith("http"):
             assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda path: path.parent.name)
+def test_config_beside_a_card_is_that_of_the_dataset(card):
+    """Somebody rebuilds the dataset from it, and compares the digests beside it."""
+    built = json.loads((card.parent / "build.json").read_text("utf-8"))
+    config = load_config(str(card.parent / "config.yaml"))
+    assert recipe_digest(config) == built["recipe_digest"]
+    assert built["content_digest"] in card.read_text("utf-8")
 
 
 def test_commands_of_the_readme_are_those_of_the_program():

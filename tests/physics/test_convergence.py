@@ -13,6 +13,7 @@ from tests.physics.reference import image_error, image_parameters, island, speci
 PRESETS = ("demo", "ceria-columns-mini", "ceria-columns-v1", "ceria-particles-large")
 FIELD = Field((80, 90), 0.2)
 SETTINGS = sorted({settings_of(load_config(preset)) for preset in PRESETS}, key=repr)
+WITH_MKL = replace(SETTINGS[0], engine="batched_mkl")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def inside():
     return (abs(x - FIELD.centre[0]) < 6.5) & (abs(y - FIELD.centre[1]) < 6.0)
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=repr)
+@pytest.mark.parametrize("settings", [*SETTINGS, WITH_MKL], ids=repr)
 @pytest.mark.parametrize(
     "finer",
     [
@@ -70,9 +71,10 @@ def test_coarse_settings_are_not(particle):
         assert image_error(image_of(particle, replace(good, **change)), image, inside()) > 0.02
 
 
-def test_single_precision_is_enough(particle):
+@pytest.mark.parametrize("settings", [SETTINGS[0], WITH_MKL], ids=repr)
+def test_single_precision_is_enough(particle, settings):
     single, double = (
-        image_of(particle, replace(SETTINGS[0], precision=precision))
+        image_of(particle, replace(settings, precision=precision))
         for precision in ("float32", "float64")
     )
     assert double.dtype == np.float64

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 from abtem.parametrizations import LobatoParametrization
 
+from ceria_data import fourier, mkl
 from ceria_data.abtem_waves import abtem_settings
 from ceria_data.devices import Place, place_of
 from ceria_data.errors import DeviceError, MissingExtraError, StructureError
 from ceria_data.grid import Cell, Field, cell_around
 from ceria_data.multislice import batched_waves
 from ceria_data.optics import form_image
-from ceria_data.scattering import exit_waves
+from ceria_data.scattering import check_engine, exit_waves
 from ceria_data.waves import SYMBOLS, ExitWaves, ScatteringSettings
 from tests.physics import reference
 
@@ -21,7 +22,8 @@ GRID = ScatteringSettings(transmission="grid", precision="float64")
 ABTEM = replace(GRID, engine="abtem")
 SPLIT = ScatteringSettings(precision="float64")
 ENERGY = GRID.energy_eV
-ENGINES = [GRID, ABTEM, SPLIT]
+MKL = replace(SPLIT, engine="batched_mkl")
+ENGINES = [GRID, ABTEM, SPLIT, MKL]
 
 
 def island(phonons=1, half_z=6.0, seed=0):
@@ -71,6 +73,8 @@ def expected():
     [
         ({}, 1e-5),
         ({"precision": "float32"}, 1e-4),
+        ({"engine": "batched_mkl"}, 1e-5),
+        ({"engine": "batched_mkl", "precision": "float32"}, 1e-4),
         ({"engine": "abtem"}, 1e-5),
         ({"engine": "abtem", "precision": "float32"}, 1e-4),
         ({"engine": "abtem", "precision": "float32", "fft": "fftw"}, 1e-4),
@@ -164,8 +168,9 @@ def test_thickness_of_slices_does_not_defocus(settings):
 
 
 @pytest.mark.parametrize("transmission", ["grid", "split"])
+@pytest.mark.parametrize("engine", ["batched", "batched_mkl"])
 @pytest.mark.parametrize("batch", [2, 3, 4, 16])
-def test_a_wave_does_not_depend_on_what_goes_with_it(transmission, batch):
+def test_a_wave_does_not_depend_on_what_goes_with_it(transmission, engine, batch):
     """Bit for bit, with specimens of different depth, one empty, and an odd cell."""
     cell = cell_around(FIELD, sampling=0.1, padding=0.9)
     odd = Cell((cell.shape[0] - 1, cell.shape[1] - 1), cell.sampling, cell.origin, 2)
@@ -176,13 +181,79 @@ def test_a_wave_does_not_depend_on_what_goes_with_it(transmission, batch):
         island(phonons=4, half_z=3.0, seed=1),
         island(phonons=1, half_z=9.0, seed=2),
     ]
-    settings = ScatteringSettings(transmission=transmission, kept_mrad=40.0)
+    settings = ScatteringSettings(engine, transmission, kept_mrad=40.0)
     for each in (cell, odd):
         together = batched_waves(specimens, each, settings, place_of("cpu"), batch)
         for specimen, waves in zip(specimens, together, strict=True):
             (alone,) = batched_waves([specimen], each, settings, place_of("cpu"), 1)
             assert (waves.spectra == alone.spectra).all()
             assert waves.z_exit == alone.z_exit
+
+
+@pytest.mark.parametrize("transmission", ["grid", "split"])
+def test_mkl_changes_waves_and_images_by_rounding_only(transmission):
+    plain = ScatteringSettings(transmission=transmission, kept_mrad=40.0)
+    for precision, limit in (("float32", 2e-6), ("float64", 1e-14)):
+        pair = (
+            replace(plain, precision=precision),
+            replace(plain, precision=precision, engine="batched_mkl"),
+        )
+        waves = [exit_waves([island(phonons=2)], CELL, settings)[0] for settings in pair]
+        largest = np.abs(waves[0].spectra).max()
+        assert 0 < np.abs(waves[0].spectra - waves[1].spectra).max() < limit * largest
+        assert waves[1].waves == pytest.approx(waves[0].waves, abs=20 * limit)
+        images = [form_image(each, reference.image_parameters(), FIELD) for each in waves]
+        assert 0 < np.abs(images[0] - images[1]).max() < 50 * limit
+
+
+def test_mkl_gives_the_same_bits_again_and_leaves_the_threads_of_pytorch():
+    import torch
+
+    settings = replace(MKL, precision="float32")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        runs = [exit_waves([island(phonons=2)], CELL, settings)[0] for _ in range(3)]
+        images = [form_image(each, reference.image_parameters(), FIELD) for each in runs]
+        assert torch.get_num_threads() == 2
+        torch.set_num_threads(1)
+        runs.append(exit_waves([island(phonons=2)], CELL, settings)[0])
+        images.append(form_image(runs[-1], reference.image_parameters(), FIELD))
+    finally:
+        torch.set_num_threads(before)
+    assert all((run.spectra == runs[0].spectra).all() for run in runs)
+    assert all((image == images[0]).all() for image in images)
+
+
+@pytest.mark.parametrize("name", ["fft2", "ifft2", "rfft2", "irfft2"])
+def test_transforms_of_mkl_are_those_of_scipy(name):
+    rng = np.random.default_rng(1)
+    real = rng.standard_normal((2, 3, 20, 27))
+    arrays = {
+        "rfft2": real,
+        "irfft2": np.fft.rfft2(real),
+        "fft2": real + 1j,
+        "ifft2": real + 1j,
+    }
+    more = ((20, 27),) if name == "irfft2" else ()
+    ours, theirs = (
+        getattr(fourier, name)(arrays[name].copy(), *more, library=library)
+        for library in ("mkl", "scipy")
+    )
+    assert ours.shape == theirs.shape
+    assert ours.dtype == theirs.dtype
+    assert ours == pytest.approx(theirs, abs=1e-12)
+    (one,) = getattr(fourier, name)(arrays[name][1:, 2:3].copy(), *more, library="mkl")
+    assert (one[0] == ours[1, 2]).all()
+
+
+def test_mkl_is_for_a_cpu_and_may_be_missing(monkeypatch):
+    with pytest.raises(DeviceError, match=r"use --device cpu, or scattering\.engine: batched"):
+        check_engine(MKL, "gpu")
+    monkeypatch.setattr("torch.backends.mkl.is_available", lambda: False)
+    mkl.library.cache_clear()
+    with pytest.raises(DeviceError, match=r"needs a PyTorch with MKL.*engine: batched"):
+        exit_waves([one_atom()], CELL, MKL)
 
 
 @pytest.mark.parametrize("transmission", ["grid", "split"])

@@ -18,7 +18,7 @@ SPLIT = ScatteringSettings(precision="float64")
 PHASE = reference.interaction(SPLIT.energy_eV)
 
 
-def transmission_of(atoms):
+def transmission_of(atoms, library="scipy"):
     """Transmission function of atoms (symbol, x, y) from the tables."""
     tables = split_tables(CELL, SPLIT)
     hy, hx = tables.orders
@@ -27,7 +27,7 @@ def transmission_of(atoms):
     factors = np.zeros((len(SYMBOLS), 1, 2 * hy + 1, hx + 1), complex)
     for symbol, x, y in atoms:
         factors[SYMBOLS.index(symbol), 0] += np.exp(-2j * np.pi * (ky * y + kx * x))
-    return tables.transmission(list(factors))[0]
+    return tables.transmission(list(factors), library)[0]
 
 
 def transmission_on_fine_grid(atoms, fineness=8):
@@ -55,8 +55,9 @@ def transmission_on_fine_grid(atoms, fineness=8):
     ],
     ids=lambda atoms: "".join(symbol for symbol, *_ in atoms),
 )
-def test_spectrum_is_that_of_the_exponential_on_a_fine_grid(atoms):
-    ours = np.fft.fft2(transmission_of(atoms)) / np.prod(CELL.shape)
+@pytest.mark.parametrize("library", ["scipy", "mkl"])
+def test_spectrum_is_that_of_the_exponential_on_a_fine_grid(atoms, library):
+    ours = np.fft.fft2(transmission_of(atoms, library)) / np.prod(CELL.shape)
     exact = transmission_on_fine_grid(atoms)
     hy, hx = 18, 21  # 60 mrad: what reaches an image
     rows, columns = np.r_[0 : hy + 1, -hy:0], np.r_[0 : hx + 1, -hx:0]
@@ -66,19 +67,21 @@ def test_spectrum_is_that_of_the_exponential_on_a_fine_grid(atoms):
     assert np.linalg.norm(ours - exact) < 5e-3 * np.linalg.norm(exact)
 
 
-def test_it_is_unitary_where_the_atoms_are_smooth():
+@pytest.mark.parametrize("library", ["scipy", "mkl"])
+def test_it_is_unitary_where_the_atoms_are_smooth(library):
     """Far from the core nothing is absorbed."""
-    transmission = transmission_of([("Ce", 3.0, 3.0)])
+    transmission = transmission_of([("Ce", 3.0, 3.0)], library)
     y, x = CELL.sampling * np.indices(CELL.shape)
     far = np.hypot(x - 3.0, y - 3.0) > 1.0
     assert np.abs(transmission[far]) == pytest.approx(1.0, abs=0.02)
 
 
+@pytest.mark.parametrize("engine", ["batched", "batched_mkl"])
 @pytest.mark.parametrize("defocus", [-90.0, -60.0, -30.0])
-def test_images_are_those_of_an_independent_multislice_on_a_fine_grid(fine, defocus):
+def test_images_are_those_of_an_independent_multislice_on_a_fine_grid(fine, defocus, engine):
     specimen, field, reference_waves = fine
     cell = cell_around(field, 0.1, 2.0)
-    (waves,) = exit_waves([specimen], cell, replace(SPLIT, precision="float32"))
+    (waves,) = exit_waves([specimen], cell, replace(SPLIT, precision="float32", engine=engine))
     seen = reference.image_parameters(defocus_A=defocus)
     (coarse,) = exit_waves([specimen], cell, replace(SPLIT, transmission="grid"))
     image, exact, on_grid = (
