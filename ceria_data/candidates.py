@@ -154,9 +154,7 @@ def ceiling_tasks(
     groups: dict[int, list[Target]] = {}
     for target in targets:
         groups.setdefault(target.row, []).append(target)
-    return [
-        CeilingTask(config_yaml, planes, tuple(own), device, memory) for own in groups.values()
-    ]
+    return [CeilingTask(config_yaml, planes, tuple(own), device, memory) for own in groups.values()]
 
 
 def run_ceiling_task(task: CeilingTask) -> list[ColumnChanges]:
