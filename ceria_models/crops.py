@@ -154,10 +154,14 @@ class Crops(Dataset[Batch]):
 
 def collate(crops: list[Batch]) -> Batch:
     """Stack crops to a batch."""
-    return Batch(*(torch.stack(parts) for parts in zip(*(vars(c).values() for c in crops), strict=True)))
+    return Batch(
+        *(torch.stack(parts) for parts in zip(*(vars(c).values() for c in crops), strict=True))
+    )
 
 
-def _moved(columns: StructureColumns, origin: tuple[float, float], scale: float) -> StructureColumns:
+def _moved(
+    columns: StructureColumns, origin: tuple[float, float], scale: float
+) -> StructureColumns:
     """Express columns in the coordinates of a crop whose pixels are larger by a factor."""
     return replace(columns, y=(columns.y - origin[0]) / scale, x=(columns.x - origin[1]) / scale)
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ceria_data.dataset import Dataset, open_dataset
 from ceria_data.digest import file_sha256
 from ceria_data.errors import DatasetError
-from ceria_data.grid import Field
 from ceria_data.schema import SPECIES
 
 _ROWS = 256

@@ -60,7 +60,9 @@ class PixelLabels:
     offset: NDArray[np.float32]
 
 
-def pixel_labels(columns: StructureColumns, field: Field, max_count: int, mask: Mask) -> PixelLabels:
+def pixel_labels(
+    columns: StructureColumns, field: Field, max_count: int, mask: Mask
+) -> PixelLabels:
     """Render the labels of one image.
 
     Parameters

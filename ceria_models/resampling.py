@@ -62,9 +62,7 @@ def resample_counts(
         rows, columns = (_overlaps(n, sampling, target) for n in image.shape)
         binned = rows @ np.asarray(image, dtype=np.float64) @ columns.T
         return Resampled(binned.astype(np.float32), target, (origin, origin))
-    centres = [
-        origin + target * np.arange(int(n * sampling / target + _SAME)) for n in image.shape
-    ]
+    centres = [origin + target * np.arange(int(n * sampling / target + _SAME)) for n in image.shape]
     rows_of, columns_of = (
         cosine_series(n, sampling, at) for n, at in zip(image.shape, centres, strict=True)
     )

@@ -51,5 +51,7 @@ def create_net(settings: NetSettings) -> ColumnNet:
     for name, largest in vars(LARGEST).items():
         value = getattr(settings, name)
         if name != "architecture" and not (isinstance(value, int) and 1 <= value <= largest):
-            raise NotAModelError(f"{name} is {value!r}; expected a whole number from 1 to {largest}")
+            raise NotAModelError(
+                f"{name} is {value!r}; expected a whole number from 1 to {largest}"
+            )
     return ARCHITECTURES[settings.architecture](settings, CHANNELS)

@@ -21,9 +21,7 @@ class StandardisedConv(nn.Conv2d):
     """
 
     def __init__(self, inputs: int, outputs: int, size: int = 3, dilation: int = 1) -> None:
-        super().__init__(
-            inputs, outputs, size, padding=dilation * (size // 2), dilation=dilation
-        )
+        super().__init__(inputs, outputs, size, padding=dilation * (size // 2), dilation=dilation)
         nn.init.normal_(self.weight)
         assert self.bias is not None
         nn.init.zeros_(self.bias)
