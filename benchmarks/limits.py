@@ -64,11 +64,9 @@ def of_whole_field(config, labels, rows, task):
     complete = form_image(waves, image, field)
     found = []
     for pair in task.pairs:
-        around = limits._patch_around(config, labels, pair)
-        kept = np.ones(len(whole.numbers), bool)
-        kept[around.atom] = False
-        moved = limits._lacking(whole, labels.structure, around, pair)
-        (waves,) = exit_waves([moved.of(kept)], cell, settings)
+        atom = limits._missing(labels.structure, pair)
+        lacking = limits._lacking(whole, labels.structure, atom, pair.case)
+        (waves,) = exit_waves([lacking], cell, settings)
         found.append(d2(complete, form_image(waves, image, field), config))
     return np.array(found), complete
 

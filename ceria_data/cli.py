@@ -1,18 +1,18 @@
 """The command `ceria-data`: parse, call one function, print."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ceria_data import __version__, terminal
 from ceria_data.bundled import dataset_folder, refuse_among_bundled
 from ceria_data.errors import CeriaError, MissingExtraError, OutputError
+from ceria_data.workers import workers_of
 
 app = typer.Typer(
     name="ceria-data",
@@ -88,7 +88,7 @@ def build(
     loaded = load_config(config)
     for warning in () if quiet else warnings_of(loaded):
         terminal.warn(warning)
-    opened = _workers(workers, scheduler, cluster, device)
+    opened = workers_of(workers, scheduler, cluster, device)
     with terminal.progress(quiet=quiet or json) as advance:
 
         def show(state: Progress) -> None:
@@ -260,10 +260,50 @@ def limits(
             split=split,
             n_columns=columns,
             out=out,
-            workers=_workers(workers, scheduler, None, device),
+            workers=workers_of(workers, scheduler, None, device),
             device=device,
             batch_memory=_bytes(batch_memory),
             on_progress=lambda done, total: advance("pairs", done, total, 0),
+        )
+    terminal.show(facts, quiet=quiet, json=json)
+
+
+@app.command()
+def ceiling(
+    folder: DatasetDir,
+    split: Annotated[str, typer.Option(help="Split to choose columns from.")] = "test",
+    columns: Annotated[int, typer.Option(min=2, help="Columns to evaluate.")] = 400,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder for the result; by default DIR.ceiling.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Worker processes; 0 works in this process.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a running Dask scheduler.")
+    ] = None,
+    device: Device = "cpu",
+    batch_memory: BatchMemory = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Simulate columns with other counts: what a count or a position can reach at best."""
+    with _generator("computing a ceiling"):
+        from ceria_data.ceiling_build import build_ceiling
+
+    out = out or folder.with_name(f"{folder.resolve().name}.ceiling")
+    refuse_among_bundled(out, "choose another folder with --out")
+    with terminal.progress(quiet=quiet or json) as advance:
+        facts = build_ceiling(
+            dataset_folder(folder),
+            split=split,
+            n_columns=columns,
+            out=out,
+            workers=workers_of(workers, scheduler, None, device),
+            device=device,
+            batch_memory=_bytes(batch_memory),
+            on_progress=lambda done, total: advance("columns", done, total, 0),
         )
     terminal.show(facts, quiet=quiet, json=json)
 
@@ -294,55 +334,6 @@ def preview(
     else:
         contact_sheet(dataset, path)
     terminal.show({"preview": str(path)}, quiet=quiet, json=json)
-
-
-def _workers(
-    count: int | None, scheduler: str | None, cluster: str | None, device: str
-) -> Callable[[], AbstractContextManager[Any]]:
-    """Choose the workers from the flags; nothing is started before the build needs it."""
-    from ceria_data.build import in_this_process
-    from ceria_data.provenance import cores
-
-    if device not in ("cpu", "gpu"):
-        raise typer.BadParameter(f"--device is {device!r}; expected cpu or gpu")
-    if cluster not in (None, "slurm"):
-        raise typer.BadParameter(f"--cluster is {cluster!r}; expected slurm")
-    if scheduler and (cluster or count is not None):
-        raise typer.BadParameter("--scheduler brings its own workers; leave out the other flag")
-    if count is not None and device == "gpu":
-        raise typer.BadParameter("--device gpu takes one worker per GPU; leave out --workers")
-    if count == 0 and cluster:
-        raise typer.BadParameter("--workers 0 works in this process; leave out --cluster")
-    if count == 0:
-
-        @contextmanager
-        def here() -> Iterator[Any]:
-            yield in_this_process
-
-        return here
-    from ceria_data import cluster as dask_workers
-
-    if device == "gpu" and not (scheduler or cluster):
-        dask_workers.gpu_names()
-    opened: Callable[[], AbstractContextManager[Any]]
-    if scheduler:
-        opened = partial(dask_workers.existing_workers, scheduler)
-        with opened():
-            pass
-    elif cluster:
-        dask_workers.check_slurm()
-        opened = partial(dask_workers.slurm_workers, count or 1)
-    elif device == "gpu":
-        opened = dask_workers.gpu_workers
-    else:
-        opened = partial(dask_workers.local_workers, count or cores())
-
-    @contextmanager
-    def workers() -> Iterator[Any]:
-        with opened() as client:
-            yield partial(dask_workers.run_tasks, client)
-
-    return workers
 
 
 def _bytes(gigabytes: float | None) -> int | None:

@@ -18,6 +18,7 @@ from ceria_data.grid import Field, cell_around
 from ceria_data.observer import detectability
 from ceria_data.optics import form_image
 from ceria_data.parameters import camera_from_row
+from ceria_data.patch import Patch, patch_around, patch_settings, specimen_in
 from ceria_data.randomness import sample_rng
 from ceria_data.scattering import exit_waves
 from ceria_data.schema import LIMITS, SPECIES
@@ -30,12 +31,8 @@ from ceria_data.simulate import (
 )
 from ceria_data.store import frame
 from ceria_data.structure import Structure
-from ceria_data.waves import ScatteringSettings, Specimen
+from ceria_data.waves import Specimen
 
-PATCH_RADIUS = 12.0
-"""Half the edge of the cell around a column [Å]; atoms outside are left out."""
-PATCH_MARGIN = 3.0
-"""Rim of the cell that is not evaluated [Å]: the difference has faded there."""
 PHONONS = 8
 """Thermal configurations, at most: the same ones with and without the atom, so that few give
 their difference. By how much d'² then scatters: docs/performance.md, "Limits"."""
@@ -76,6 +73,11 @@ class LimitsTask:
     pairs: tuple[Pair, ...]
     device: str
     memory: int | None = None
+
+    @property
+    def row(self) -> int:
+        """Row of the structure."""
+        return self.pairs[0].row
 
 
 def choose_pairs(dataset: Dataset, config: BuildConfig, split: str, n_columns: int) -> list[Pair]:
@@ -138,17 +140,18 @@ def run_limits_task(task: LimitsTask) -> tuple[list[dict[str, Any]], list[NDArra
     """
     config = config_from_yaml(task.config)
     labels = label_structure(config, structure_entry(config, task.pairs[0].row), task.planes)
-    settings = replace(settings_of(config), padding_A=PATCH_MARGIN)
+    settings = patch_settings(settings_of(config))
     whole = specimen_of(labels, settings.slice_thickness_A)
     whole = replace(whole, positions=whole.positions[:PHONONS])
     patches = [_patch_around(config, labels, pair) for pair in task.pairs]
+    missing = [_missing(labels.structure, pair) for pair in task.pairs]
     # The cases of a column share its complete image.
     columns = {pair.site_id: patch for pair, patch in zip(task.pairs, patches, strict=True)}
     specimens = [
-        *(_specimen(whole, patch, settings) for patch in columns.values()),
+        *(specimen_in(patch, whole, settings) for patch in columns.values()),
         *(
-            _specimen(_lacking(whole, labels.structure, patch, pair), patch, settings, patch.atom)
-            for patch, pair in zip(patches, task.pairs, strict=True)
+            specimen_in(patch, _lacking(whole, labels.structure, atom, pair.case), settings)
+            for patch, atom, pair in zip(patches, missing, task.pairs, strict=True)
         ),
     ]
     cell = cell_around(patches[0].field, settings.sampling_A, settings.padding_A)
@@ -157,7 +160,9 @@ def run_limits_task(task: LimitsTask) -> tuple[list[dict[str, Any]], list[NDArra
         waves = exit_waves(specimens, cell, settings, task.device, task.memory)
     complete = dict(zip(columns, waves, strict=False))
     rows, differences = [], []
-    for pair, patch, lacking in zip(task.pairs, patches, waves[len(columns) :], strict=True):
+    for pair, patch, atom, lacking in zip(
+        task.pairs, patches, missing, waves[len(columns) :], strict=True
+    ):
         image = labels.images[pair.position]
         without, with_it = (
             to_host(form_image(each, image, patch.field))
@@ -165,64 +170,32 @@ def run_limits_task(task: LimitsTask) -> tuple[list[dict[str, Any]], list[NDArra
         )
         difference = without - with_it
         difference[~patch.inside(field_of(config))] = 0.0
-        rows.append(_row(pair, config, labels, patch))
+        rows.append(_row(pair, config, labels, patch, atom))
         differences.append(difference.astype(np.float16))
     return rows, differences
 
 
-@dataclass(frozen=True)
-class _Patch:
-    """A small field around a column, cut out of the field on whole pixels."""
-
-    field: Field
-    first_pixel: tuple[int, int]
-    atom: int
-
-    def inside(self, field: Field) -> NDArray[np.bool_]:
-        """Pixels of the patch that the stored image has."""
-        y, x = np.indices(self.field.shape)
-        y, x = y + self.first_pixel[0], x + self.first_pixel[1]
-        return (y >= 0) & (y < field.shape[0]) & (x >= 0) & (x < field.shape[1])
+def _patch_around(config: BuildConfig, labels: LabelledStructure, pair: Pair) -> Patch:
+    column = _column(labels, pair)
+    return patch_around(column["x_A"], column["y_A"], config.field.sampling_A)
 
 
-def _patch_around(config: BuildConfig, labels: LabelledStructure, pair: Pair) -> _Patch:
-    structure, sampling = labels.structure, config.field.sampling_A
+def _missing(structure: Structure, pair: Pair) -> int:
+    """Choose the atom that the second image lacks."""
     own = np.flatnonzero(structure.site_id == pair.site_id)
     own = own[np.argsort(structure.positions[own, 2], kind="stable")]
-    column = _column(labels, pair)
-    half = round((PATCH_RADIUS - PATCH_MARGIN) / sampling)
-    return _Patch(
-        field=Field((2 * half + 1, 2 * half + 1), sampling),
-        first_pixel=(
-            round(column["y_A"] / sampling) - half,
-            round(column["x_A"] / sampling) - half,
-        ),
-        atom=int(own[-1] if pair.case == "end" else own[len(own) // 2]),
-    )
+    return int(own[-1] if pair.case == "end" else own[len(own) // 2])
 
 
-def _lacking(whole: Specimen, structure: Structure, patch: _Patch, pair: Pair) -> Specimen:
-    """Let the neighbours of the missing atom go where they are without it."""
-    if pair.case != "inner_relaxed":
-        return whole
+def _lacking(whole: Specimen, structure: Structure, atom: int, case: str) -> Specimen:
+    """Take one atom away, and let its neighbours go where they are without it."""
+    kept = np.ones(len(whole.numbers), bool)
+    kept[atom] = False
+    if case != "inner_relaxed":
+        return whole.of(kept)
     moved = whole.positions.copy()
-    moved[:, : len(structure.positions)] += _relaxation(structure, patch.atom)
-    return replace(whole, positions=moved)
-
-
-def _specimen(
-    whole: Specimen, patch: _Patch, settings: ScatteringSettings, missing: int | None = None
-) -> Specimen:
-    """Take the atoms around a column, without the missing one, in the slices of the whole."""
-    cell = cell_around(patch.field, settings.sampling_A, settings.padding_A)
-    x_min, x_max, y_min, y_max = cell.bounds
-    y0, x0 = (n * patch.field.sampling for n in patch.first_pixel)
-    shifted = whole.positions - np.array([x0, y0, 0.0])
-    x, y = shifted[..., 0].mean(axis=0), shifted[..., 1].mean(axis=0)
-    near = (x > x_min) & (x < x_max) & (y > y_min) & (y < y_max)
-    if missing is not None:
-        near[missing] = False
-    return replace(whole, positions=shifted).of(near)
+    moved[:, : len(structure.positions)] += _relaxation(structure, atom)
+    return replace(whole, positions=moved).of(kept)
 
 
 def _relaxation(structure: Structure, atom: int) -> NDArray[np.float64]:
@@ -248,7 +221,8 @@ def _row(
     pair: Pair,
     config: BuildConfig,
     labels: LabelledStructure,
-    patch: _Patch,
+    patch: Patch,
+    atom: int,
 ) -> dict[str, Any]:
     column = _column(labels, pair)
     return {
@@ -258,7 +232,7 @@ def _row(
         "case": pair.case,
         "species": str(column["species"]),
         "occupancy": int(column["occupancy"]),
-        "atom_z_A": float(np.round(labels.structure.positions[patch.atom, 2], 4)),
+        "atom_z_A": float(np.round(labels.structure.positions[atom, 2], 4)),
         "first_y": patch.first_pixel[0],
         "first_x": patch.first_pixel[1],
     }

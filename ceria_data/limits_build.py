@@ -1,7 +1,7 @@
 """Limits of a dataset: computed by workers, written beside it or into it."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -84,14 +84,15 @@ def build_limits(
     dataset = open_dataset(folder, split)
     config = load_config(str(folder / CONFIG))
     target = folder if out is None else out
-    _check_target(out)
+    if out is not None:
+        check_new_folder(out)
     pairs = choose_pairs(dataset, config, split, n_columns)
     if not pairs:
         raise CeriaError(f"split {split!r} of {folder} has no usable columns")
     planes = int(dataset.manifest["n_planes"])
     tasks = limits_tasks(resolved_yaml(config), planes, pairs, device, batch_memory)
     with workers() as run_all:
-        results = _unbroken(run_all(run_limits_task, tasks))
+        results = unbroken(run_all(run_limits_task, tasks))
         rows, differences = in_order(results, lambda done: on_progress(done, len(pairs)))
     table = limits_table(dataset, rows, differences)
     staging = target.parent / f".{target.resolve().name}.limits.staging"
@@ -120,9 +121,14 @@ def remove_limits(folder: Path) -> None:
     shutil.rmtree(folder / ARRAYS, ignore_errors=True)
 
 
-def _check_target(out: Path | None) -> None:
-    if out is None:
-        return
+def check_new_folder(out: Path) -> None:
+    """Refuse a place where no new folder can be made.
+
+    Raises
+    ------
+    OutputError
+        If it is taken, has no parent or lies in a dataset.
+    """
     if out.exists() or out.is_symlink():
         raise OutputError(f"{out} exists already; choose another --out")
     if not out.parent.is_dir():
@@ -130,12 +136,18 @@ def _check_target(out: Path | None) -> None:
     refuse_inside_dataset(out)
 
 
-def _unbroken(results: Any) -> Any:
-    """Pass results on; a task that lost its worker ends the calculation."""
+def unbroken(results: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+    """Pass results on; a task that lost its worker ends the calculation.
+
+    Raises
+    ------
+    CeriaError
+        If a worker was lost.
+    """
     for task, result in results:
         if isinstance(result, BaseException):
             raise CeriaError(
-                f"the limits of structure {task.pairs[0].row} took their worker down ({result}); "
+                f"the limits of structure {task.row} took their worker down ({result}); "
                 "use fewer workers"
             )
         yield task, result

@@ -14,6 +14,8 @@ STAGES = (
     "order",
     "augmentation",
     "validation",
+    "ceiling",
+    "added_atoms",
 )
 """Names of the random streams. Append only: the position of a name is part of every key."""
 
@@ -29,10 +31,10 @@ def sample_rng(seed: int, index: int, stage: str) -> np.random.Generator:
     seed : int
         The dataset's seed, not negative.
     index : int
-        The number of the structure (stages ``structure`` to ``phonons``), of the sample
-        (stages ``image`` and ``camera``), of the row of a split (``validation``), of the
-        pass over a training set (``order``) or of the crop since its start
-        (``augmentation``), not negative.
+        The number of the structure (stages ``structure`` to ``phonons``, ``ceiling`` and
+        ``added_atoms``), of the sample (stages ``image`` and ``camera``), of the row of a
+        split (``validation``), of the pass over a training set (``order``) or of the crop
+        since its start (``augmentation``), not negative.
     stage : str
         One of `STAGES`.
 

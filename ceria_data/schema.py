@@ -238,4 +238,23 @@ LIMITS = TableSpec(
     """),
 )
 
+CEILING = TableSpec(
+    "ceiling",
+    "one column whose other possible counts and shifts were simulated",
+    _columns("""
+    column    | int64   |       | row of ceiling.zarr/difference and gradient
+    structure | int64   |       | row of occupancy and volume
+    sample    | int64   |       | image whose optics are used
+    site_id   | int64   |       | column that is changed
+    species   | str     |       | Ce or O
+    x_A       | float64 | Å     | mean projected position along the last array axis
+    y_A       | float64 | Å     | mean projected position along the first image axis
+    occupancy | int64   |       | atoms present
+    lowest    | int64   |       | fewest atoms among the candidates
+    highest   | int64   |       | most atoms among the candidates
+    first_y   | int64   | pixel | row of the image at which the patch begins
+    first_x   | int64   | pixel | column of the image at which the patch begins
+    """),
+)
+
 TABLES = (SAMPLES, STRUCTURES, COLUMNS, ATOMS, SUPPORT)

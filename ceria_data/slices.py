@@ -73,3 +73,37 @@ def lay_slices(z: NDArray[np.float64], thickness: float) -> Slices:
     member[order] = np.repeat(np.arange(len(ends) - 1), np.diff(ends))
     means = [ascending[first:end].mean() for first, end in pairwise(ends)]
     return Slices(member, np.asarray(means, np.float64))
+
+
+def join_slices(slices: Slices, z: NDArray[np.float64], thickness: float) -> Slices:
+    """Add atoms to slices that are laid; no plane and no other atom moves.
+
+    Parameters
+    ----------
+    slices : Slices
+    z : array of float64, shape (atom,)
+        Positions of the new atoms along the beam [Å], farther apart than `thickness`.
+    thickness : float
+        An atom within half of it joins the nearest slice [Å]; for others there is a new one.
+
+    Returns
+    -------
+    Slices
+        The new atoms last.
+
+    Examples
+    --------
+    >>> laid = lay_slices(np.asarray([0.0, 1.9]), thickness=0.5)
+    >>> joined = join_slices(laid, np.asarray([2.0, 5.8]), thickness=0.5)
+    >>> joined.member, joined.z
+    (array([0, 1, 1, 2]), array([0. , 1.9, 5.8]))
+    """
+    planes, members = slices.z, slices.member
+    for depth in z:
+        nearest = int(np.abs(planes - depth).argmin()) if len(planes) else 0
+        if len(planes) == 0 or abs(planes[nearest] - depth) > thickness / 2:
+            nearest = int(np.searchsorted(planes, depth))
+            planes = np.insert(planes, nearest, depth)
+            members = members + (members >= nearest)
+        members = np.append(members, nearest)
+    return Slices(members.astype(np.int64), planes)

@@ -26,6 +26,18 @@ optics: {aperture_mrad: 15, focal_spread_A: 5}
 dose_e_per_A2: 200
 """
 
+# A finer grid than the tiny one, and room around the columns: patches reach 12 Å.
+FINE = (
+    ("shape: [24, 28]", "shape: [70, 80]"),
+    ("sampling_A: 0.125, slice_thickness_A: 2.0, padding_A: 3.0",
+     "sampling_A: 0.125, slice_thickness_A: 1.0, padding_A: 6.0"),
+    ("structures: 4", "structures: 1"),
+    ("structures: 2", "structures: 1"),
+    ("aperture_mrad: 15", "aperture_mrad: 25"),
+    ("aspect: 1.5", "kind: cube\n  aspect: 2.5\n  mistilt_deg: 0\n  relaxation_A: 0.1"),
+    ("integers: [2, 3]", "integers: [4, 4]"),
+)  # fmt: skip
+
 
 def tiny_config(*changes: tuple[str, str]) -> BuildConfig:
     """The tiny config with some of its text replaced."""

@@ -12,19 +12,7 @@ from ceria_data.parameters import camera_from_row
 from ceria_data.schema import LIMITS
 from ceria_data.store import checksums, read_manifest
 from ceria_data.verify import verify
-from tests.tiny import Here, build_tiny, tiny_config
-
-# A finer grid than the tiny one, and room around the columns: patches reach 12 Å.
-FINE = (
-    ("shape: [24, 28]", "shape: [70, 80]"),
-    ("sampling_A: 0.125, slice_thickness_A: 2.0, padding_A: 3.0",
-     "sampling_A: 0.125, slice_thickness_A: 1.0, padding_A: 6.0"),
-    ("structures: 4", "structures: 1"),
-    ("structures: 2", "structures: 1"),
-    ("aperture_mrad: 15", "aperture_mrad: 25"),
-    ("aspect: 1.5", "kind: cube\n  aspect: 2.5\n  mistilt_deg: 0\n  relaxation_A: 0.1"),
-    ("integers: [2, 3]", "integers: [4, 4]"),
-)  # fmt: skip
+from tests.tiny import FINE, Here, build_tiny, tiny_config
 
 
 @pytest.fixture(scope="module")
