@@ -181,6 +181,8 @@ def _refined(
 ) -> tuple[NDArray[np.float64], "_Window"]:
     """Let the pixels around every peak vote for its position (column, (y, x)) [Å]."""
     position = peaks * sampling
+    # A pixel of a column is at most a radius away from its middle, whatever the net says.
+    offset = np.clip(offset, -decoding.mask_radius_A, decoding.mask_radius_A)
     for _ in range(_REFINEMENTS):
         window = _window(position, atom, sampling, decoding)
         y, x = window.y, window.x

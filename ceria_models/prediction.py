@@ -19,6 +19,8 @@ from ceria_models.tiles import Tile, tiles_of
 TILE = 512
 """Pixels of a tile's core along each axis."""
 _SAMPLING = (0.01, 1.0)
+_SAME_PLACE = 0.02
+"""Two tiles see the same pixels around a column, and put it at one place but for rounding [Å]."""
 _SMALLEST = 16
 """Pixels along an axis: 3 Å show no column with its neighbours."""
 
@@ -169,8 +171,8 @@ def _predict_one(
     for part in tiles_of(view.image.shape, model.net, tile):
         output = run_net(model.net, np.ascontiguousarray(seen[:, part.rows, part.columns]))
         _fill(pixels, part, output, model, dose)
-        parts.append(_candidates_of(part, output, model))
-    together = {species: _united([part[species] for part in parts], model) for species in SPECIES}
+        parts.append(_candidates_of(part, view.image.shape, output, model))
+    together = {species: _united([part[species] for part in parts]) for species in SPECIES}
     table = column_rows(together, model.config.column_calibration, dose)
     table["y_A"] += view.origin[0]
     table["x_A"] += view.origin[1]
@@ -195,22 +197,24 @@ def _fill(pixels: _Pixels, part: Tile, output: PixelOutput, model: Model, dose: 
             )
 
 
-def _candidates_of(part: Tile, output: PixelOutput, model: Model) -> dict[str, Candidates]:
+def _candidates_of(
+    part: Tile, shape: tuple[int, ...], output: PixelOutput, model: Model
+) -> dict[str, Candidates]:
     """Find the candidates in a tile's core, and a little beyond, in the image's coordinates."""
     step, beyond = model.config.sampling_A, model.config.decoding.separation_A / 4
     found = {}
     for species, own in find_candidates(output, step, model.config.decoding).items():
         x, y = own.x + part.columns.start * step, own.y + part.rows.start * step
         inside = np.ones(len(own), dtype=bool)
-        for at, core in ((y, part.core_rows), (x, part.core_columns)):
+        for at, core, n in ((y, part.core_rows, shape[0]), (x, part.core_columns, shape[1])):
             inside &= (at > (core.start - 0.5) * step - beyond) | (core.start == 0)
-            inside &= (at < (core.stop - 0.5) * step + beyond) | (core.stop * step > at.max())
+            inside &= (at < (core.stop - 0.5) * step + beyond) | (core.stop == n)
         moved = Candidates(x, y, own.logits, own.z, own.z_spread)
         found[species] = moved.keep(inside)
     return found
 
 
-def _united(parts: list[Candidates], model: Model) -> Candidates:
+def _united(parts: list[Candidates]) -> Candidates:
     """Join the candidates of all tiles; one that two tiles found counts once."""
     if len(parts) == 1:
         return parts[0]
@@ -219,12 +223,11 @@ def _united(parts: list[Candidates], model: Model) -> Candidates:
     )
     keep = np.ones(len(together), dtype=bool)
     order = np.argsort(together.y, kind="stable")
-    near = model.config.decoding.separation_A / 2
     for rank, i in enumerate(order):
         for j in order[rank + 1 :]:
-            if together.y[j] - together.y[i] > near:
+            if together.y[j] - together.y[i] > _SAME_PLACE:
                 break
-            if keep[i] and keep[j] and abs(together.x[j] - together.x[i]) < near:
+            if abs(together.x[j] - together.x[i]) < _SAME_PLACE:
                 keep[j] = False
     return together.keep(keep)
 

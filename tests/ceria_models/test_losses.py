@@ -1,0 +1,73 @@
+"""Losses against numbers computed by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from ceria_models import losses
+from ceria_models.crops import Batch
+from ceria_models.nets import NetOutput
+
+
+def case(logits, occupancy, probability):
+    """One pixel of one species."""
+    shape = (1, 1, 1, 1)
+    batch = Batch(
+        torch.zeros(1, 2, 1, 1),
+        torch.full(shape, occupancy, dtype=torch.uint8),
+        torch.full(shape, probability),
+        torch.full(shape, 3.0),
+        torch.zeros(1, 1, 2, 1, 1),
+    )
+    zero = torch.zeros(shape)
+    values = torch.tensor(logits)[None, None, :, None, None]
+    return NetOutput(values, zero, zero, torch.ones(1, 1, 2, 1, 1)), batch
+
+
+def test_cross_entropy_of_a_soft_label():
+    output, batch = case([0.0, 1.0, 2.0], occupancy=2, probability=0.7)
+    log = np.log(np.exp([0, 1, 2]) / np.exp([0, 1, 2]).sum())
+    expected = -(0.7 * log[2] + 0.3 * log[0])
+    found = losses.cross_entropy(output, batch, torch.full((1, 1, 1, 1), 5.0))
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_net_that_says_the_soft_label_has_the_least_cross_entropy():
+    best = [float(np.log(0.3)), -30.0, float(np.log(0.7))]
+    values = []
+    for bend in (-0.2, 0.0, 0.2):
+        output, batch = case([best[0] + bend, best[1], best[2]], 2, 0.7)
+        values.append(float(losses.cross_entropy(output, batch, torch.ones(1, 1, 1, 1))))
+    assert values[1] < min(values[0], values[2])
+
+
+def test_weights_of_pixels_are_those_of_the_formula():
+    _, batch = case([0.0] * 4, occupancy=3, probability=0.5)
+    rare = torch.tensor([[1.0, 1.0, 1.0, 2.0]])
+    weight = losses.pixel_weights(batch, losses.SpatialWeights(4.0, 1.5, 0.5), rare)
+    assert float(weight) == pytest.approx(1 + 0.5 * (4 * 2 - 1) + 4 * 0.25 * 1.5)
+
+
+def test_the_ranked_score_prefers_a_near_miss():
+    near, batch = case([0.0, 0.0, 9.0, 0.0, 0.0], occupancy=3, probability=1.0)
+    far, _ = case([0.0, 9.0, 0.0, 0.0, 0.0], occupancy=3, probability=1.0)
+    assert losses.ranked_probability(near, batch) < losses.ranked_probability(far, batch)
+    exact, _ = case([0.0, -40.0, -40.0, 40.0, -40.0], occupancy=3, probability=1.0)
+    assert float(losses.ranked_probability(exact, batch)) == pytest.approx(0, abs=1e-6)
+
+
+def test_dice_of_a_perfect_answer_is_nought():
+    output, batch = case([-60.0, -60.0, 60.0], occupancy=2, probability=1.0)
+    assert float(losses.dice(output, batch)) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_likelihood_of_a_depth_is_that_of_a_normal_number():
+    output, batch = case([0.0, 0.0], occupancy=1, probability=1.0)
+    spread = NetOutput(output.logits, output.depth + 1.0, output.depth + np.log(2), output.offset)
+    expected = 0.5 * ((1 - 3) / 2) ** 2 + np.log(2)
+    assert float(losses.depth_likelihood(spread, batch)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_offsets_count_in_angstrom():
+    output, batch = case([0.0, 0.0], occupancy=1, probability=1.0)
+    assert float(losses.offset_distance(output, batch)) == pytest.approx(1.0)

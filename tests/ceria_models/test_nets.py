@@ -1,0 +1,85 @@
+"""What every net of the zoo promises."""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ceria_models.errors import NotAModelError
+from ceria_models.nets import ARCHITECTURES, NetSettings, create_net
+
+
+@pytest.fixture(params=sorted(ARCHITECTURES))
+def net(request):
+    torch.manual_seed(4)
+    made = create_net(NetSettings(request.param, 8, levels=3, blocks=2, patch=2, max_count=14))
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return made.eval()
+
+
+def everything(output):
+    return torch.cat([part.flatten(1) for part in vars(output).values()], dim=1)
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (37, 61), (5, 130)])
+def test_the_output_has_the_pixels_of_the_input(net, shape):
+    output = net(torch.randn(2, 2, *shape))
+    assert output.logits.shape == (2, 2, 15, *shape)
+    assert output.depth.shape == output.depth_log_spread.shape == (2, 2, *shape)
+    assert output.offset.shape == (2, 2, 2, *shape)
+    assert torch.isfinite(everything(output)).all()
+
+
+def test_an_image_does_not_depend_on_the_others_of_a_batch(net):
+    images = torch.randn(3, 2, 40, 40)
+    together = everything(net(images))
+    alone = everything(net(images[1:2]))
+    torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_evaluation_repeats_itself(net):
+    image = torch.randn(1, 2, 40, 40)
+    assert torch.equal(everything(net(image)), everything(net(image)))
+
+
+def test_training_and_evaluation_are_the_same_function(net):
+    image = torch.randn(1, 2, 40, 40)
+    torch.testing.assert_close(everything(net.train()(image)), everything(net.eval()(image)))
+
+
+def test_saved_weights_make_the_same_net(net, tmp_path):
+    save_file(net.state_dict(), tmp_path / "net.safetensors")
+    other = create_net(net.settings).eval()
+    other.load_state_dict(load_file(tmp_path / "net.safetensors"), strict=True)
+    image = torch.randn(1, 2, 33, 47)
+    assert torch.equal(everything(net(image)), everything(other(image)))
+
+
+def test_nothing_beyond_the_reach_changes_an_output(net):
+    size = 2 * net.reach + 4 * net.stride
+    image = torch.randn(1, 2, size, size, requires_grad=True)
+    farthest = 0
+    for shift in range(net.stride):
+        at = size // 2 + shift
+        output = net(image)
+        middle = output.logits[0, :, :, at, at].sum() + output.offset[0, :, :, at, at].sum()
+        (gradient,) = torch.autograd.grad(middle, image)
+        touched = torch.nonzero(gradient[0].abs().sum(0))
+        farthest = max(farthest, int((touched - at).abs().max()))
+    assert net.reach - net.stride - 4 <= farthest <= net.reach
+
+
+def test_every_weight_learns(net):
+    output = net.train()(torch.randn(2, 2, 48, 48))
+    everything(output).square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
+
+
+@pytest.mark.parametrize(
+    "change", [{"width": 100_000}, {"levels": 0}, {"blocks": 2.5}, {"architecture": "os.system"}]
+)
+def test_impossible_sizes_are_refused(change):
+    settings = {"architecture": "plain_unet", "width": 8, "levels": 3, "blocks": 1, "patch": 2}
+    with pytest.raises(NotAModelError, match=r"expected"):
+        create_net(NetSettings(**(settings | {"max_count": 14} | change)))
