@@ -1,0 +1,116 @@
+"""The command ceria-models as a user meets it."""
+
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ceria_data.dataset import open_dataset
+from ceria_models import cli
+from tests.ceria_models.make_model import fresh
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "net"
+    fresh().save_pretrained(folder)
+    return str(folder)
+
+
+def run(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["ceria-models", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    out, err = capsys.readouterr()
+    return ended.value.code, out, err
+
+
+def test_predicting_a_dataset_writes_tables_and_pictures(monkeypatch, capsys, tmp_path, model):
+    out = tmp_path / "out"
+    arguments = ["ceria-columns-mini", "--split", "test", "--limit", 2, "--model", model]
+    code, text, _ = run(
+        monkeypatch, capsys, "predict", *arguments, "--out", out, "--pictures", 1, "--json"
+    )
+    assert code == 0
+    assert json.loads(text)["frames"] == 2
+    table = pd.read_parquet(out / "columns.parquet")
+    assert set(table["sample"]) <= set(open_dataset("ceria-columns-mini", "test").samples["sample"])
+    facts = json.loads((out / "prediction.json").read_text())
+    assert facts["sampling_A"] == 0.2
+    assert facts["model"] == "fresh"
+    assert len(list(out.glob("overlay_*.png"))) == 1
+    code, _, err = run(monkeypatch, capsys, "predict", *arguments, "--out", out)
+    assert code == 2
+    assert "exists already" in err
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".tif"])
+def test_predicting_a_film_in_a_file(monkeypatch, capsys, tmp_path, model, suffix):
+    ds = open_dataset("ceria-columns-mini", "test")
+    film = np.stack([ds[i].counts for i in (40, 41)])
+    file = tmp_path / f"film{suffix}"
+    if suffix == ".npy":
+        np.save(file, film)
+    else:
+        import tifffile
+
+        tifffile.imwrite(file, film)
+    out = tmp_path / "out"
+    code, _, err = run(monkeypatch, capsys, "predict", file, "--model", model, "--out", out)
+    assert code == 2
+    assert "--pixel-size" in err
+    code, _, err = run(
+        monkeypatch, capsys, "predict", file, "--model", model, "--out", out, "--pixel-size", 0.2
+    )
+    assert code == 0, err
+    assert set(pd.read_parquet(out / "columns.parquet")["frame"]) == {0, 1}
+
+
+def test_far_outside_is_refused_without_force(monkeypatch, capsys, tmp_path, model):
+    file = tmp_path / "dark.npy"
+    np.save(file, np.random.default_rng(0).poisson(0.02, (128, 128)))
+    arguments = ["predict", file, "--model", model, "--pixel-size", 0.2]
+    code, _, err = run(monkeypatch, capsys, *arguments, "--out", tmp_path / "out")
+    assert code == 2
+    assert "--force" in err
+    assert not (tmp_path / "out").exists()
+    code, _, _ = run(monkeypatch, capsys, *arguments, "--out", tmp_path / "out", "--force")
+    assert code == 0
+    assert json.loads((tmp_path / "out" / "prediction.json").read_text())["forced"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["predict", "no-such-file.npy", "--out", "x"], "neither a file nor a dataset"),
+        (["train", "no-such", "--data", "ceria-columns-mini", "--out", "x"], "neither a YAML"),
+        (["verify", "no-such-net"], "neither a bundled model"),
+        (["train", "x", "--data", "y", "--out", "z", "--device", "tpu"], "cpu or gpu"),
+    ],
+)
+def test_wrong_usage_ends_with_2(monkeypatch, capsys, tmp_path, arguments, match):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(monkeypatch, capsys, *arguments)
+    assert code == 2
+    assert match in err.replace("\n", " ")
+    assert "Traceback" not in err
+
+
+def test_damaged_weights_end_with_1(monkeypatch, capsys, tmp_path):
+    folder = tmp_path / "net"
+    fresh().save_pretrained(folder)
+    weights = folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    code, _, err = run(monkeypatch, capsys, "verify", folder)
+    assert code == 1
+    assert "sha256" in err
+
+
+def test_the_list_can_be_read_by_programs(monkeypatch, capsys):
+    code, out, _ = run(monkeypatch, capsys, "list", "--json")
+    assert code == 0
+    assert isinstance(json.loads(out)["models"], list)

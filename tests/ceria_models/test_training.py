@@ -1,0 +1,207 @@
+"""Training: the same weights however often it was interrupted, from config to model."""
+
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+
+from ceria_data.errors import ConfigError, OutputError
+from ceria_models.checkpoint import CHECKPOINT, read_checkpoint
+from ceria_models.decoded import decode_split
+from ceria_models.errors import TrainingError
+from ceria_models.training import CropOrder, Machine, train
+from ceria_models.training_config import (
+    bundled_configs,
+    load_training_config,
+    training_config_from_yaml,
+    training_config_yaml,
+)
+from ceria_models.training_run import quiet_watch, run_training
+from ceria_models.weights import from_pretrained, verify_model
+
+TINY = """
+name: tiny
+seed: 3
+net: {architecture: plain_unet, width: 8, levels: 2, blocks: 1, patch: 2}
+mask: {radius_A: 0.6, softness_A: 0.1}
+views: {crop: 32, dose_e_per_A2: [300, 3000], other_pixels: 0.3}
+loss: {spatial: {column: 2.0, boundary: 0.5, balance: 0.5}, ranked_probability: 0.1, dice: 0.1}
+schedule: {crops: 96, batch: 8, learning_rate: 3.0e-3}
+"""
+HERE = Machine(torch.device("cpu"), workers=0)
+
+
+def tiny(*changes):
+    text = TINY
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return training_config_from_yaml(text, "test")
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory):
+    return decode_split("ceria-columns-mini", "validation", tmp_path_factory.mktemp("cache"))
+
+
+def trained(split, folder, config=None, stop_after=None, machine=HERE):
+    """Train in a folder; interrupt after some steps."""
+
+    def watch(progress, average):
+        if stop_after is not None and progress.step >= stop_after:
+            raise KeyboardInterrupt
+
+    return train(
+        config or tiny(),
+        split,
+        folder,
+        machine,
+        content_digest="0" * 64,
+        max_count=14,
+        every=1,
+        checkpoint_every_s=-1.0,
+        on_progress=watch,
+    )
+
+
+def same(one, other):
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_an_interrupted_training_ends_with_the_same_weights(split, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    expected = trained(split, whole)
+    for stop in (3, 4, 9):
+        with pytest.raises(KeyboardInterrupt):
+            trained(split, parts, stop_after=stop)
+        assert read_checkpoint(parts).step == stop
+    assert same(expected, trained(split, parts))
+    other = tmp_path / "other"
+    other.mkdir()
+    assert not same(expected, trained(split, other, tiny(("seed: 3", "seed: 4"))))
+
+
+def test_processes_that_make_crops_change_nothing(split, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    short = tiny(("crops: 96", "crops: 24"))
+    expected = trained(split, tmp_path / "a", short)
+    spawned = Machine(torch.device("cpu"), workers=2)
+    assert same(expected, trained(split, tmp_path / "b", short, machine=spawned))
+
+
+def test_training_lowers_the_loss(split, tmp_path):
+    losses = []
+    train(
+        tiny(("crops: 96", "crops: 800")),
+        split,
+        tmp_path,
+        HERE,
+        content_digest="0" * 64,
+        max_count=14,
+        every=10,
+        on_progress=lambda progress, average: losses.append(progress.loss["cross_entropy"]),
+    )
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_every_crop_of_a_step_goes_to_one_process():
+    schedule = tiny().schedule
+    orders = [
+        list(CropOrder(7, schedule, 3, Machine(torch.device("cpu"), 0, rank, 2), start=2))
+        for rank in (0, 1)
+    ]
+    whole = list(CropOrder(7, schedule, 3, HERE, start=0))[2:]
+    assert [sorted(a + b) for a, b in zip(*orders, strict=True)] == [sorted(s) for s in whole]
+    rows = [row for step in CropOrder(7, schedule, 3, HERE, start=0) for _, row in step]
+    assert sorted(rows[:7]) == list(range(7))
+    assert rows[:7] != rows[7:14]
+
+
+def test_a_checkpoint_of_another_training_is_refused(split, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        trained(split, tmp_path, stop_after=2)
+    with pytest.raises(TrainingError, match="another config"):
+        trained(split, tmp_path, tiny(("seed: 3", "seed: 5")))
+    with pytest.raises(TrainingError, match="on the dataset"):
+        train(tiny(), split, tmp_path, HERE, content_digest="1" * 64, max_count=14)
+    (tmp_path / CHECKPOINT).write_bytes(b"damaged")
+    with pytest.raises(TrainingError, match="cannot be read"):
+        trained(split, tmp_path)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(split, tmp_path):
+    with pytest.raises(TrainingError, match="lower the learning rate"):
+        trained(split, tmp_path, tiny(("learning_rate: 3.0e-3", "learning_rate: 1.0e30")))
+
+
+def test_from_config_to_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("CERIA_HOME", str(tmp_path / "home"))
+    out = tmp_path / "run"
+    config = tiny()
+    run_training(config, "ceria-columns-mini", out, HERE, quiet_watch(), tensorboard=True)
+    model = from_pretrained(out / "model")
+    assert verify_model(out / "model")["largest_difference"] < 1e-4
+    assert model.config.training.dataset == "ceria-columns-mini"
+    assert training_config_yaml(config) == (out / "config.yaml").read_text()
+    assert model.config.domain.dose_e_per_A2 == (300, 3000)
+    assert pd.read_csv(out / "validation.csv")["step"].tolist() == [12]
+    assert (out / "curve.png").stat().st_size > 5000
+    assert list((out / "tensorboard").iterdir())
+    with pytest.raises(OutputError, match="--resume"):
+        run_training(config, "ceria-columns-mini", out, HERE, quiet_watch())
+    again = tmp_path / "again"
+    other = tiny(("crops: 96", "crops: 8"))
+    run_training(other, "ceria-columns-mini", again, HERE, quiet_watch(), init=str(out / "model"))
+    wider = tiny(("width: 8", "width: 16"))
+    with pytest.raises(TrainingError, match="take over its net section"):
+        run_training(
+            wider,
+            "ceria-columns-mini",
+            tmp_path / "x",
+            HERE,
+            quiet_watch(),
+            init=str(out / "model"),
+        )
+
+
+def test_two_processes_train_one_net(tmp_path):
+    config = tmp_path / "tiny.yaml"
+    config.write_text(TINY)
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += ["-m", "ceria_models", "train", str(config), "--data", "ceria-columns-mini"]
+    command += ["--out", str(out), "--workers", "0", "--threads", "1", "--quiet"]
+    environment = os.environ | {"CERIA_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert read_checkpoint(out).step == 12
+    assert verify_model(out / "model")["largest_difference"] < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (("width: 8", "widht: 8"), "net.widht"),
+        (("plain_unet", "os.system"), "architecture"),
+        (("[300, 3000]", "[3000, 300]"), "lower end first"),
+        (("crops: 96", "crops: 0"), "schedule.crops"),
+        (("seed: 3", "seed: [3"), "not YAML"),
+    ],
+)
+def test_a_wrong_config_names_the_key(change, match):
+    with pytest.raises(ConfigError, match=match):
+        tiny(change)
+
+
+def test_bundled_configs_can_be_read():
+    for name in bundled_configs():
+        assert load_training_config(name).name == name
+    with pytest.raises(ConfigError, match="neither a YAML file"):
+        load_training_config("no-such-config")
