@@ -18,7 +18,7 @@ _REFINEMENTS = 3
 
 
 @dataclass(frozen=True)
-class Candidates:
+class Peaks:
     """Places of one species where a column may stand.
 
     Attributes
@@ -40,14 +40,12 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.x)
 
-    def keep(self, wanted: NDArray[Any]) -> "Candidates":
+    def keep(self, wanted: NDArray[Any]) -> "Peaks":
         """Select some of them by a mask or by positions."""
-        return Candidates(*(values[wanted] for values in vars(self).values()))
+        return Peaks(*(values[wanted] for values in vars(self).values()))
 
 
-def find_candidates(
-    output: PixelOutput, sampling: float, decoding: DecodingFacts
-) -> dict[str, Candidates]:
+def find_peaks(output: PixelOutput, sampling: float, decoding: DecodingFacts) -> dict[str, Peaks]:
     """Find where columns may stand, and what the pixels there say.
 
     The probability of an atom, 1 minus that of the background, is smoothed; its maxima are
@@ -63,7 +61,7 @@ def find_candidates(
 
     Returns
     -------
-    dict of str to Candidates
+    dict of str to Peaks
         By species.
 
     Examples
@@ -75,7 +73,7 @@ def find_candidates(
     >>> logits[:, 0], logits[1, 7] = 8, np.where(np.hypot(x - 1.3, y - 1) < 0.6, 16, 0)
     >>> offset = np.stack([np.stack([1 - y, 1.3 - x])] * 2)
     >>> output = PixelOutput(logits, 0 * logits[:, 0], 0 * logits[:, 0], offset)
-    >>> oxygen = find_candidates(output, 0.2, DecodingFacts(mask_radius_A=0.6))["O"]
+    >>> oxygen = find_peaks(output, 0.2, DecodingFacts(mask_radius_A=0.6))["O"]
     >>> oxygen.x.round(3), oxygen.y.round(3), int(oxygen.logits[0].argmax())
     (array([1.3]), array([1.]), 7)
     """
@@ -83,20 +81,20 @@ def find_candidates(
     for index, species in enumerate(SPECIES):
         log = log_softmax(output.logits[index].astype(np.float64), axis=0)
         atom = -np.expm1(log[0])
-        peaks = _peaks(atom, sampling, decoding)
-        position, window = _refined(peaks, atom, output.offset[index], sampling, decoding)
+        maxima = _maxima(atom, sampling, decoding)
+        position, window = _refined(maxima, atom, output.offset[index], sampling, decoding)
         found[species] = _described(position, window, log, output, index)
     return found
 
 
 def column_rows(
-    candidates: dict[str, Candidates], calibration: dict[str, CalibrationFacts], dose: float
+    peaks: dict[str, Peaks], calibration: dict[str, CalibrationFacts], dose: float
 ) -> pd.DataFrame:
     """Make the table of columns: those that are there rather than not.
 
     Parameters
     ----------
-    candidates : dict of str to Candidates
+    peaks : dict of str to Peaks
     calibration : dict of str to CalibrationFacts
         By species.
     dose : float
@@ -109,7 +107,7 @@ def column_rows(
         is the probability that no column is there.
     """
     tables = []
-    for species, own in candidates.items():
+    for species, own in peaks.items():
         p = calibrated(own.logits, calibration[species], dose)
         there = p[:, 0] < 0.5
         own, p = own.keep(there), p[there]
@@ -158,7 +156,7 @@ def calibrated(
     return probability
 
 
-def _peaks(
+def _maxima(
     atom: NDArray[np.float64], sampling: float, decoding: DecodingFacts
 ) -> NDArray[np.float64]:
     """Find maxima of the smoothed probability: (column, (y, x)) in pixels."""
@@ -173,14 +171,14 @@ def _peaks(
 
 
 def _refined(
-    peaks: NDArray[np.float64],
+    maxima: NDArray[np.float64],
     atom: NDArray[np.float64],
     offset: NDArray[np.float32],
     sampling: float,
     decoding: DecodingFacts,
 ) -> tuple[NDArray[np.float64], "_Window"]:
-    """Let the pixels around every peak vote for its position (column, (y, x)) [Å]."""
-    position = peaks * sampling
+    """Let the pixels around every maximum vote for its position (column, (y, x)) [Å]."""
+    position = maxima * sampling
     # A pixel of a column is at most a radius away from its middle, whatever the net says.
     offset = np.clip(offset, -decoding.mask_radius_A, decoding.mask_radius_A)
     for _ in range(_REFINEMENTS):
@@ -238,12 +236,12 @@ def _described(
     log: NDArray[np.float64],
     output: PixelOutput,
     index: int,
-) -> Candidates:
+) -> Peaks:
     """Pool classes and depth over the pixels of every column."""
     y, x, weight = window.y, window.x, window.weight
     pooled = (weight[..., None] * np.moveaxis(log, 0, -1)[y, x]).sum(1)
     logits = pooled - logsumexp(pooled, axis=1, keepdims=True)
-    return Candidates(
+    return Peaks(
         position[:, 1],
         position[:, 0],
         logits,

@@ -17,7 +17,7 @@ from ceria_data.targets import class_map
 from ceria_models.calibration import fit_calibration
 from ceria_models.contrast import apparent_dose, net_input
 from ceria_models.decoded import DecodedSplit
-from ceria_models.decoding import Candidates, find_candidates
+from ceria_models.decoding import Peaks, find_peaks
 from ceria_models.model import (
     CalibrationFacts,
     DecodingFacts,
@@ -33,11 +33,11 @@ from ceria_models.nets import ColumnNet
 from ceria_models.training_config import TrainingConfig
 
 _NEAR = 0.5
-"""A candidate this close to a column is that column [Å]."""
+"""A peak this close to a column is that column [Å]."""
 _PIXELS = 300
 """Pixels of an image and species that calibrate the pixels."""
 _BORDER = 0.6
-"""Candidates closer to the border may be columns whose middle lies outside [Å]."""
+"""Peaks closer to the border may be columns whose middle lies outside [Å]."""
 
 
 @dataclass
@@ -100,7 +100,7 @@ def finish_model(
         electrons = (counts - camera.offset) / camera.gain
         seen = apparent_dose(electrons, sampling)
         output = run_net(net, net_input(electrons, float(electrons.mean()), seen))
-        _add_columns(columns, validation, row, find_candidates(output, sampling, decoding), seen)
+        _add_columns(columns, validation, row, find_peaks(output, sampling, decoding), seen)
         _add_pixels(pixels, dataset, validation, row, output, seen, rng)
         on_progress(row + 1, len(validation))
     model_config = ModelConfig(
@@ -151,15 +151,15 @@ def _add_columns(
     cases: dict[str, _Cases],
     split: DecodedSplit,
     row: int,
-    candidates: dict[str, Candidates],
+    peaks: dict[str, Peaks],
     dose: float,
 ) -> None:
-    """Add every candidate with the count of the column that is there, 0 if there is none."""
+    """Add every peak with the count of the column that is there, 0 if there is none."""
     truth = split.columns(row)
     width, height = (side * split.field.sampling for side in split.field.shape[::-1])
     for index, species in enumerate(SPECIES):
         own = truth.species == index
-        found = candidates[species]
+        found = peaks[species]
         inside = (np.minimum(found.x, width - found.x) > _BORDER) & (
             np.minimum(found.y, height - found.y) > _BORDER
         )

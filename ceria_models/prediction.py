@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ceria_data.schema import SPECIES
 from ceria_models.contrast import apparent_dose, net_input
-from ceria_models.decoding import Candidates, calibrated, column_rows, find_candidates
+from ceria_models.decoding import Peaks, calibrated, column_rows, find_peaks
 from ceria_models.domain import departures
 from ceria_models.errors import ImageError
 from ceria_models.model import Model, PixelOutput, run_net
@@ -167,11 +167,11 @@ def _predict_one(
         np.empty(shape, dtype=np.float32),
         np.empty(classes, dtype=np.float16) if probabilities else None,
     )
-    parts: list[dict[str, Candidates]] = []
+    parts: list[dict[str, Peaks]] = []
     for part in tiles_of(view.image.shape, model.net, tile):
         output = run_net(model.net, np.ascontiguousarray(seen[:, part.rows, part.columns]))
         _fill(pixels, part, output, model, dose)
-        parts.append(_candidates_of(part, view.image.shape, output, model))
+        parts.append(_peaks_of(part, view.image.shape, output, model))
     together = {species: _united([part[species] for part in parts]) for species in SPECIES}
     table = column_rows(together, model.config.column_calibration, dose)
     table["y_A"] += view.origin[0]
@@ -197,28 +197,28 @@ def _fill(pixels: _Pixels, part: Tile, output: PixelOutput, model: Model, dose: 
             )
 
 
-def _candidates_of(
+def _peaks_of(
     part: Tile, shape: tuple[int, ...], output: PixelOutput, model: Model
-) -> dict[str, Candidates]:
-    """Find the candidates in a tile's core, and a little beyond, in the image's coordinates."""
+) -> dict[str, Peaks]:
+    """Find the peaks in a tile's core, and a little beyond, in the image's coordinates."""
     step, beyond = model.config.sampling_A, model.config.decoding.separation_A / 4
     found = {}
-    for species, own in find_candidates(output, step, model.config.decoding).items():
+    for species, own in find_peaks(output, step, model.config.decoding).items():
         x, y = own.x + part.columns.start * step, own.y + part.rows.start * step
         inside = np.ones(len(own), dtype=bool)
         for at, core, n in ((y, part.core_rows, shape[0]), (x, part.core_columns, shape[1])):
             inside &= (at > (core.start - 0.5) * step - beyond) | (core.start == 0)
             inside &= (at < (core.stop - 0.5) * step + beyond) | (core.stop == n)
-        moved = Candidates(x, y, own.logits, own.z, own.z_spread)
+        moved = Peaks(x, y, own.logits, own.z, own.z_spread)
         found[species] = moved.keep(inside)
     return found
 
 
-def _united(parts: list[Candidates]) -> Candidates:
-    """Join the candidates of all tiles; one that two tiles found counts once."""
+def _united(parts: list[Peaks]) -> Peaks:
+    """Join the peaks of all tiles; one that two tiles found counts once."""
     if len(parts) == 1:
         return parts[0]
-    together = Candidates(
+    together = Peaks(
         *(np.concatenate(values) for values in zip(*(vars(p).values() for p in parts), strict=True))
     )
     keep = np.ones(len(together), dtype=bool)

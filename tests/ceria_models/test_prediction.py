@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ceria_data.dataset import open_dataset
-from ceria_models.decoding import column_rows, find_candidates
+from ceria_models.decoding import column_rows, find_peaks
 from ceria_models.domain import departures
 from ceria_models.errors import ImageError
 from ceria_models.model import CalibrationFacts, DecodingFacts, PixelOutput
@@ -45,7 +45,7 @@ def test_decoding_finds_every_column_of_a_perfect_answer(row):
     width = 0.2 * (sample.counts.shape[0] - 1)
     truth = truth[truth["occupancy"] > 0]
     output = perfect_output(truth, sample.counts.shape)
-    table = column_rows(find_candidates(output, 0.2, DecodingFacts(mask_radius_A=0.6)), NONE, 300)
+    table = column_rows(find_peaks(output, 0.2, DecodingFacts(mask_radius_A=0.6)), NONE, 300)
     inner = truth[truth["x_A"].between(0.6, width - 0.6) & truth["y_A"].between(0.6, width - 0.6)]
     for species in ("Ce", "O"):
         own, found = inner[inner["species"] == species], table[table["species"] == species]
