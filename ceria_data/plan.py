@@ -30,9 +30,10 @@ FEWEST_BLOCKS, MOST_BLOCKS = 16, 5000
 OTHER_FILES = 1 + len(ARRAYS) + len(TABLES) + 12
 """Metadata of Zarr, tables, card, config, manifest and previews."""
 
-SLICE_COST, IMAGE_COST = 7.0, 6.5
+SLICE_COST, IMAGE_COST = 7.2, 8.5
 """Time of a slice, and of an image, of one phonon configuration, with all that belongs to it,
-over that of one Fourier transform of the cell: medians over `demo` and `ceria-columns-mini`.
+over that of one Fourier transform of the cell: means of the medians of `ceria-columns-mini` and
+`-v1`, by ``benchmarks/scaling.py --costs``. Labels weigh more in the small images of `demo`.
 A slice has 2 transforms and 3 real ones, an image one per focus on a smaller grid."""
 SLICES_PER_PLANE = 1.15
 """Slices of the presets over lattice planes: tilt and relaxation spread some planes over two."""
