@@ -16,6 +16,7 @@ STAGES = (
     "validation",
     "ceiling",
     "added_atoms",
+    "evaluation",
 )
 """Names of the random streams. Append only: the position of a name is part of every key."""
 
@@ -32,9 +33,9 @@ def sample_rng(seed: int, index: int, stage: str) -> np.random.Generator:
         The dataset's seed, not negative.
     index : int
         The number of the structure (stages ``structure`` to ``phonons``, ``ceiling`` and
-        ``added_atoms``), of the sample (stages ``image`` and ``camera``), of the row of a
-        split (``validation``), of the pass over a training set (``order``) or of the crop
-        since its start (``augmentation``), not negative.
+        ``added_atoms``), of the sample (stages ``image``, ``camera`` and ``evaluation``), of
+        the row of a split (``validation``), of the pass over a training set (``order``) or of
+        the crop since its start (``augmentation``), not negative.
     stage : str
         One of `STAGES`.
 

@@ -7,6 +7,7 @@
     ├── ImageError              2   an image that cannot be predicted
     ├── DomainError             2   an image outside what the net has seen
     ├── NotAModelError          2   a folder or name that holds no net this version can load
+    ├── TableError              2   a table of columns that cannot be scored
     └── WeightsError            1   weights that are not as they should be
 """
 
@@ -27,6 +28,10 @@ class DomainError(CeriaError):
 
 class NotAModelError(CeriaError):
     """There is no such net, or it is of another kind than this version can load."""
+
+
+class TableError(CeriaError):
+    """A table of columns lacks what is needed to score it."""
 
 
 class WeightsError(CeriaError):

@@ -1,0 +1,85 @@
+"""Every program is shown the same electrons, and parts of a test set are what they say."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ceria_data.dataset import open_dataset
+from ceria_models.strata import choose_rows, record_at, sample_facts, strata_of
+
+
+@pytest.fixture(scope="module")
+def test_split():
+    return open_dataset("ceria-columns-mini", "test")
+
+
+def test_electrons_depend_on_sample_dose_and_draw_only(test_split):
+    whole = open_dataset("ceria-columns-mini")
+    sample = test_split[7]
+    same = whole[int(np.flatnonzero(whole.samples["sample"] == sample.parameters["sample"])[0])]
+    np.testing.assert_array_equal(record_at(sample, 300.0), record_at(same, 300.0))
+    assert (record_at(sample, 300.0) != record_at(sample, 300.0, draw=1)).any()
+    assert (record_at(sample, 300.0) != record_at(test_split[8], 300.0)).any()
+
+
+def test_draws_are_independent_poisson_numbers_of_the_right_mean(test_split):
+    sample = test_split[0]
+    expected = sample.intensity.astype(float) * 100.0 * 0.2**2
+    draws = np.stack([record_at(sample, 100.0, draw) for draw in range(40)])
+    assert draws.mean() == pytest.approx(expected.mean(), rel=0.005)
+    assert draws.var(axis=0, ddof=1).mean() == pytest.approx(expected.mean(), rel=0.02)
+    # Other doses must not show the same noise on another scale.
+    other = record_at(sample, 3000.0) / 30.0
+    noise = [(image - expected).ravel() for image in (draws[0], other)]
+    assert abs(np.corrcoef(*noise)[0, 1]) < 0.03
+
+
+def test_a_recorded_movie_frame_is_not_stored_counts(test_split):
+    sample = test_split[3]
+    dose = sample.parameters["dose_e_per_A2"]
+    assert (record_at(sample, dose) != sample.counts).any()
+
+
+def test_ranges_classes_and_scope():
+    matches = pd.DataFrame(
+        {
+            "border": [False, False, False, True],
+            "ambiguous": [False, False, True, False],
+            "defocus_A": [-100.0, -50.0, -60.0, -60.0],
+            "thickness_atoms": [3, 10, 11, 12],
+            "surface": ["bulk", "edge", "bulk", "bulk"],
+        }
+    )
+    rows = {(p.axis, p.label): np.flatnonzero(p.rows).tolist() for p in strata_of(matches)}
+    assert rows == {
+        ("all", "all"): [0, 1],
+        ("defocus_A", "-100 to -75"): [0],
+        ("defocus_A", "-50 to -10"): [1],
+        ("thickness_atoms", "3 to 4"): [0],
+        ("thickness_atoms", "9 to 10"): [1],
+        ("surface", "edge"): [1],
+        ("surface", "bulk"): [0],
+        ("scope", "with the border"): [0, 1, 3],
+        ("scope", "with ambiguous columns"): [0, 1, 2],
+    }
+
+
+def test_facts_are_those_of_the_structure(test_split):
+    for i in (0, 50, 119):
+        facts = sample_facts(test_split[i])
+        structure = test_split.structures.set_index("structure").loc[
+            test_split[i].parameters["structure"]
+        ]
+        assert facts["thickness_atoms"] == structure["thickness_atoms"]
+        assert facts["kind"] == structure["kind"]
+
+
+@pytest.mark.parametrize("n", [1, 7, 30, 45, 60, 119, 120, 500])
+def test_a_part_of_a_split_is_spread_over_structures(test_split, n):
+    rows = choose_rows(test_split, n)
+    assert len(rows) == len(set(rows)) == min(n, 120)
+    per_structure = test_split.samples["structure"].iloc[rows].value_counts()
+    assert len(per_structure) == min(n, 30)
+    assert per_structure.max() - per_structure.min() <= 1
+    if n == 30:
+        assert len(set(test_split.samples["number"].iloc[rows] % 65536)) > 1
