@@ -85,6 +85,18 @@ def evaluate(
     ------
     TableError
         If the program returns a table that cannot be scored.
+
+    Examples
+    --------
+    A program that sees nothing:
+
+    >>> from ceria_data.dataset import open_dataset
+    >>> nothing = pd.DataFrame({"species": [], "x_A": [], "y_A": [], "occupancy": []})
+    >>> test = open_dataset("ceria-columns-mini", "test")
+    >>> blind = lambda counts, sampling: nothing
+    >>> found = evaluate(blind, test, program="blind", doses=(300.0,), images=1)
+    >>> found.figure("recall", "Ce", 300.0).value
+    0.0
     """
     rows = choose_rows(dataset, images)
     steady = choose_rows(dataset, stability_images) if stability_images else rows[:0]
@@ -144,6 +156,18 @@ def score_table(
     ------
     TableError
         If the table lacks a needed column, or names images that are not of this split.
+
+    Examples
+    --------
+    The truth of one image, as another program might have written it:
+
+    >>> from ceria_data.dataset import open_dataset
+    >>> test = open_dataset("ceria-columns-mini", "test")
+    >>> columns = test[0].columns.query("in_field and occupancy > 0")
+    >>> table = columns[["species", "x_A", "y_A", "occupancy"]].assign(sample=480)
+    >>> found = score_table(table, test, program="truth", samples=[480])
+    >>> found.figure("exact", "O").value
+    1.0
     """
     if "sample" not in table:
         raise TableError(
@@ -189,6 +213,14 @@ def count_spread(tables: Sequence[pd.DataFrame], sample: Sample) -> pd.DataFrame
     DataFrame
         A row per true column: species, true_count, count_variance (unbiased, NaN where
         unknown), border, ambiguous and what `strata.sample_facts` says.
+
+    Examples
+    --------
+    >>> from ceria_data.dataset import open_dataset
+    >>> sample = open_dataset("ceria-columns-mini", "test")[0]
+    >>> right = sample.columns.query("occupancy > 0")
+    >>> float(count_spread([right, right], sample)["count_variance"].max())
+    0.0
     """
     dataset = sample.dataset
     max_count = int(dataset.manifest["max_count"])

@@ -150,6 +150,14 @@ def image_pairs(dataset: Dataset, rows: pd.DataFrame) -> Iterator[ImagePair]:
     Yields
     ------
     ImagePair
+
+    Examples
+    --------
+    >>> from ceria_data.dataset import open_dataset
+    >>> test = open_dataset("ceria-columns-mini", "test")
+    >>> pair = next(image_pairs(test, limits_rows(test, 1)))
+    >>> pair.complete.shape == pair.lacking.shape == pair.recorded[0].shape
+    True
     """
     group = zarr.open_group(dataset.folder / f"{LIMITS.name}.zarr", mode="r")
     differences = group["difference"]
@@ -194,6 +202,14 @@ def run_pairs(
     -------
     DataFrame
         `rows` with ``particle`` and ``right``: 1, 0, or 0.5 where both score the same.
+
+    Examples
+    --------
+    >>> from ceria_data.dataset import open_dataset
+    >>> test = open_dataset("ceria-columns-mini", "test")
+    >>> answers = run_pairs(test, limits_rows(test, 1), lambda *image: 0.0)
+    >>> set(answers["right"])
+    {0.5}
     """
     sampling = dataset.field.sampling
     particles, right = [], []

@@ -159,6 +159,13 @@ def fit_prior(
     ----------
     .. [1] Hastie, Tibshirani and Friedman, The Elements of Statistical Learning (2009),
        ch. 4.4 (multinomial logistic regression).
+
+    Examples
+    --------
+    >>> from ceria_data.dataset import open_dataset
+    >>> train = open_dataset("ceria-columns-mini", "train")
+    >>> fit_prior(train, n_columns=200).probabilities(visible(train.columns_of(0))).shape[1]
+    15
     """
     max_count = int(dataset.manifest["max_count"])
     structures = np.unique(dataset.samples["structure"].to_numpy())
@@ -345,6 +352,15 @@ def vacancy_score(prior: Prior, found: pd.DataFrame) -> Floats:
     -------
     array of float64, shape (column,)
         0 to 1.
+
+    Examples
+    --------
+    Of five atoms where one to fourteen are equally likely, nine larger counts say fewer:
+
+    >>> flat = Prior({name: np.zeros((n_features() + 1, 14)) for name in SPECIES})
+    >>> found = pd.DataFrame({"species": ["Ce"], "x_A": [1.0], "y_A": [1.0], "occupancy": [5]})
+    >>> bool(np.isclose(vacancy_score(flat, found), 9 / 14).all())
+    True
     """
     if not len(found):
         return np.zeros(0)

@@ -82,6 +82,13 @@ def volume_overlap(found: pd.DataFrame, sample: Sample) -> dict[str, dict[str, i
     dict
         By species ``intersection`` and ``union`` of the voxels that hold an atom; their
         quotient is the IoU, which adds over images and species.
+
+    Examples
+    --------
+    >>> from ceria_data.dataset import open_dataset
+    >>> sample = open_dataset("ceria-columns-mini", "test")[0]
+    >>> volume_overlap(sample.columns.iloc[:0], sample)["Ce"]["intersection"]
+    0
     """
     dataset = sample.dataset
     spacing = float(dataset.manifest["plane_spacing_A"])

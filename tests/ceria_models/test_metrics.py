@@ -57,7 +57,8 @@ def test_calibration_error_is_nought_for_honest_and_known_for_boastful_confidenc
     rng = np.random.default_rng(1)
     sure = rng.uniform(0.3, 1.0, 200000)
     right = rng.random(200000) < sure
-    count = np.where(right, 4, 5)
+    # Wrong by one more and by one less, at any confidence.
+    count = np.where(right, 4, np.where(rng.random(200000) < 0.5, 3, 5))
     assert value(ECE, true_count=np.full(200000, 4), count=count, confidence=sure) < 0.005
     boast = np.minimum(sure + 0.1, 1)
     honest = measure(ECE, pd.DataFrame({"true_count": 4, "count": count, "confidence": boast}))
@@ -92,6 +93,15 @@ def test_auc_of_an_uninformative_score_is_a_half_whatever_its_ties():
             VACANCY_AUC, true_count=np.full(1000, 3), n_vacancies=lacks.astype(int),
             vacancy_score=score,
         ) == pytest.approx(0.5)  # fmt: skip
+
+
+def test_a_missed_column_raises_no_alarm():
+    """Of the four comparisons the missed column with a vacancy loses both, the other wins both."""
+    found = value(
+        VACANCY_AUC, true_count=[3] * 4, n_vacancies=[1, 1, 0, 0],
+        vacancy_score=[np.nan, 0.9, 0.5, 0.1],
+    )  # fmt: skip
+    assert found == 0.5
 
 
 def test_volumes_are_pooled_over_images():

@@ -1,0 +1,86 @@
+"""The report is one page that needs nothing else, and says what was measured."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ceria_data.dataset import open_dataset
+from ceria_models.evaluation import evaluate
+from ceria_models.evaluation_plots import accuracy_png, confusion_png, example_of, example_png
+from ceria_models.evaluation_record import read_evaluation
+from ceria_models.evaluation_report import write_report
+from ceria_models.paired import Efficiency
+from ceria_models.strata import choose_rows
+from tests.ceria_models.fake_program import FakeProgram
+
+
+@pytest.fixture(scope="module")
+def test_split():
+    return open_dataset("ceria-columns-mini", "test")
+
+
+@pytest.fixture(scope="module")
+def fake(test_split):
+    return FakeProgram(test_split, choose_rows(test_split, 6), (300.0,), wrong=0.2, missed=0.1)
+
+
+@pytest.fixture(scope="module")
+def result(test_split, fake):
+    found = evaluate(fake, test_split, program="<fake>", doses=(300.0,), images=6)
+    return found.with_efficiencies([Efficiency("O", "inner", 0.41, 0.2, 0.6, 100, 0.7, 0.8)])
+
+
+def test_the_page_is_self_contained_and_complete(result, test_split, fake, tmp_path):
+    example = example_of(fake, test_split[int(choose_rows(test_split, 6)[0])], 300.0)
+    references = pd.DataFrame(
+        {"dose_e_per_A2": [300.0] * 2, "species": ["Ce", "O"], "ceiling": [0.96, np.nan],
+         "prior": [0.75, 0.6]}
+    )  # fmt: skip
+    page = write_report(
+        result, tmp_path / "new", examples=[example], beside=[result], references=references
+    )
+    text = page.read_text(encoding="utf-8")
+    sources = re.findall(r'src="([^"]{0,30})', text)
+    assert len(sources) == 5
+    assert all(source.startswith("data:image/png;base64") for source in sources)
+    assert "<fake>" not in text
+    assert "&lt;fake&gt;" in text
+    assert "0.41 (0.20 to 0.60)" in text
+    exact = result.figure("exact", "Ce", 300.0)
+    assert f"{exact.value:.3f} ({exact.low:.3f} to {exact.high:.3f})" in text
+    assert read_evaluation(tmp_path / "new" / "evaluation.json") == result
+
+
+def test_what_does_not_belong_together_is_refused(result, tmp_path):
+    with pytest.raises(ValueError, match="lacks ceiling"):
+        write_report(
+            result,
+            tmp_path,
+            references=pd.DataFrame({"dose_e_per_A2": [], "species": [], "prior": []}),
+        )
+    other = result.model_copy(update={"split": "validation"})
+    with pytest.raises(ValueError, match=r"expected ceria-columns-mini 1\.0\.0, test"):
+        write_report(result, tmp_path, beside=[other])
+    with pytest.raises(ValueError, match=r"not measured at 30\.0"):
+        confusion_png(result, 30.0)
+
+
+def test_examples_show_true_and_false_columns_at_their_places(test_split, fake):
+    sample = test_split[int(choose_rows(test_split, 6)[0])]
+
+    def with_a_false_one(counts, sampling):
+        found = fake(counts, sampling)
+        false = found.iloc[:1].assign(x_A=1.0, y_A=24.0, species="Ce")
+        return pd.concat([found, false], ignore_index=True)
+
+    example = example_of(with_a_false_one, sample, 300.0)
+    false = example.matches[example.matches["true_count"] == 0]
+    assert ((false["x_A"] == 1.0) & (false["y_A"] == 24.0)).any()
+    assert example.matches[["x_A", "y_A"]].notna().all().all()
+    assert example_png(example).startswith(b"\x89PNG")
+
+
+def test_pictures_are_the_same_every_time(result):
+    assert accuracy_png(result) == accuracy_png(result)
