@@ -218,6 +218,27 @@ def test_it_lies_beside_the_dataset_which_stays_as_it_is(tiny):
         build_ceiling(tiny, split="test", n_columns=2, out=tiny / "c", workers=Here)
 
 
+def test_columns_are_in_the_order_of_choice_whatever_comes_first(tiny):
+    class Backwards:
+        def __enter__(self):
+            return lambda run, tasks: [(task, run(task)) for task in reversed(tasks)]
+
+        def __exit__(self, *_):
+            return None
+
+    tables = []
+    for name, workers in (("a", Here), ("b", Backwards)):
+        build_ceiling(tiny, split="test", n_columns=4, out=tiny.parent / name, workers=workers)
+        tables.append(open_ceiling(tiny.parent / name, open_dataset(tiny)).columns)
+        checked = (tiny.parent / name / "checksums.sha256").read_text()
+        assert name == "a" or checked == (tiny.parent / "a" / "checksums.sha256").read_text()
+    pd.testing.assert_frame_equal(*tables)
+    config = load_config(str(tiny / CONFIG))
+    chosen = choose_targets(open_dataset(tiny), config, "test", 4)
+    assert tables[0]["site_id"].tolist() == [target.site_id for target in chosen]
+    assert tables[0]["structure"].nunique() == 2
+
+
 def test_it_opens_with_its_own_dataset_only(ceiling, dataset, tiny_folder, tmp_path):
     with pytest.raises(DatasetError, match="belongs to the dataset"):
         open_ceiling(ceiling.folder, open_dataset(tiny_folder))
