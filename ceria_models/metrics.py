@@ -7,6 +7,7 @@ rows to be scored are the caller's choice (see `strata`).
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -108,7 +109,7 @@ def measure(
     if value is None or len(names) < 2 or not draws:
         return Measured(value, None, None, n)
     with np.errstate(invalid="ignore", divide="ignore"):
-        many = metric.value(resampled(len(names), draws, seed) @ sums)
+        many = metric.value(_draws(len(names), draws, seed) @ sums)
     many = many[np.isfinite(many)]
     if not len(many):
         return Measured(value, None, None, n)
@@ -133,6 +134,12 @@ def resampled(n: int, draws: int, seed: int) -> Floats:
     >>> resampled(3, 2, seed=1).sum(axis=1)
     array([3., 3.])
     """
+    return _draws(n, draws, seed).copy()
+
+
+@lru_cache(maxsize=16)
+def _draws(n: int, draws: int, seed: int) -> Floats:
+    """Draw once for all figures of a stratum; nobody may write to it."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
 
