@@ -102,7 +102,9 @@ def test_commands_take_the_name_and_write_here(shelf):
     run("regenerate", "small", "--sample", "0")
     run("preview", "small")
     run("limits", "small", "--columns", "2", "--workers", "0")
-    assert {path.name for path in here.iterdir()} == {"small-preview.png", "small.limits"}
+    run("ceiling", "small", "--columns", "2", "--workers", "0")
+    written = {path.name for path in here.iterdir()}
+    assert written == {"small-preview.png", "small.limits", "small.ceiling"}
     assert [path.name for path in shelf.iterdir()] == ["small"]
 
 
@@ -116,9 +118,10 @@ def test_repair_leaves_bundled_datasets_alone(shelf, place):
     assert sorted(shelf.rglob("*")) == before
 
 
-def test_limits_do_not_land_beside_bundled_datasets(shelf):
+@pytest.mark.parametrize("command", ["limits", "ceiling"])
+def test_limits_do_not_land_beside_bundled_datasets(shelf, command):
     result = CliRunner().invoke(
-        app, ["limits", "../shelf/small", "--columns", "2", "--workers", "0", "--quiet"]
+        app, [command, "../shelf/small", "--columns", "2", "--workers", "0", "--quiet"]
     )
     assert isinstance(result.exception, OutputError)
     assert "--out" in str(result.exception)

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from ceria_data.draw import structure_entries
 from ceria_data.errors import DatasetError, NotADatasetError, OutputError
 from ceria_data.limits import LimitsTask, Pair, run_limits_task
 from ceria_data.optics import form_image
+from ceria_data.particle import build_structure, perfect
 from ceria_data.scattering import exit_waves
 from ceria_data.schema import CEILING, COLUMNS
 from ceria_data.simulate import (
@@ -146,10 +148,7 @@ def test_the_gradient_is_that_of_the_whole_field(dataset, ceiling):
             assert error < 0.05
 
 
-def test_the_next_site_is_where_the_last_atom_was():
-    """Without its last atoms a tilted column goes on exactly where they were."""
-    from ceria_data.particle import build_structure, perfect
-
+def test_the_step_is_that_between_the_atoms_of_a_tilted_column():
     config = tiny_config(*FINE)
     parameters = perfect("cube", 6, mistilt_deg=4.0, mistilt_azimuth_deg=30.0, rotation_deg=20.0)
     structure = build_structure(parameters, field_of(config), cell_of(config), 1)
@@ -164,19 +163,27 @@ def test_the_next_site_is_where_the_last_atom_was():
         assert np.hypot(*step[:2]) == pytest.approx(3.826 * np.sin(np.radians(4)), rel=1e-3)
 
 
-def test_a_gap_inside_a_column_moves_no_site_behind_it(dataset):
+def test_sites_behind_a_column_are_those_of_its_lattice(dataset):
+    """Neither a gap inside nor the loss of the last atom moves them."""
     config = load_config(str(dataset.folder / CONFIG))
     labels = label_structure(config, structure_entries(config)[0], PLANES)
     structure = labels.structure
     table = labels.columns.reset_index(drop=True)
     place = int(table.index[table["occupancy"] > 3][0])
     site_id = int(table["site_id"][place])
-    whole = _End.of(config, labels, site_id, place)
-    other = structure.site_id.copy()
-    other[own_atoms(structure, site_id)[1]] = -1
-    gap = replace(labels, structure=replace(structure, site_id=other))
-    assert _End.of(config, gap, site_id, place).places == pytest.approx(whole.places, abs=0.05)
-    assert len(_End.of(config, gap, site_id, place).own) == len(whole.own) - 1
+    own = own_atoms(structure, site_id)
+    places = _End.of(config, labels, site_id, place).places
+    for lost, expected in (
+        (own[1], places),
+        (own[-1], [structure.positions[own[-1]], *places[:-1]]),
+    ):
+        left = structure.site_id.copy()
+        left[lost] = -1
+        end = _End.of(
+            config, replace(labels, structure=replace(structure, site_id=left)), site_id, place
+        )
+        assert end.places == pytest.approx(np.array(expected), abs=0.05)
+        assert len(end.own) == len(own) - 1
 
 
 def test_more_columns_begin_with_the_same_ones(dataset):
@@ -211,6 +218,27 @@ def test_it_lies_beside_the_dataset_which_stays_as_it_is(tiny):
         build_ceiling(tiny, split="test", n_columns=2, out=tiny / "c", workers=Here)
 
 
+def test_columns_are_in_the_order_of_choice_whatever_comes_first(tiny):
+    class Backwards:
+        def __enter__(self):
+            return lambda run, tasks: [(task, run(task)) for task in reversed(tasks)]
+
+        def __exit__(self, *_):
+            return None
+
+    tables = []
+    for name, workers in (("a", Here), ("b", Backwards)):
+        build_ceiling(tiny, split="test", n_columns=4, out=tiny.parent / name, workers=workers)
+        tables.append(open_ceiling(tiny.parent / name, open_dataset(tiny)).columns)
+        checked = (tiny.parent / name / "checksums.sha256").read_text()
+        assert name == "a" or checked == (tiny.parent / "a" / "checksums.sha256").read_text()
+    pd.testing.assert_frame_equal(*tables)
+    config = load_config(str(tiny / CONFIG))
+    chosen = choose_targets(open_dataset(tiny), config, "test", 4)
+    assert tables[0]["site_id"].tolist() == [target.site_id for target in chosen]
+    assert tables[0]["structure"].nunique() == 2
+
+
 def test_it_opens_with_its_own_dataset_only(ceiling, dataset, tiny_folder, tmp_path):
     with pytest.raises(DatasetError, match="belongs to the dataset"):
         open_ceiling(ceiling.folder, open_dataset(tiny_folder))
@@ -221,8 +249,6 @@ def test_it_opens_with_its_own_dataset_only(ceiling, dataset, tiny_folder, tmp_p
 
 
 def test_a_damaged_shard_is_noticed(ceiling, dataset, tmp_path):
-    import shutil
-
     copy = shutil.copytree(ceiling.folder, tmp_path / "copy")
     shard = next((copy / "ceiling.zarr" / "gradient" / "c").rglob("0"))
     while shard.is_dir():

@@ -223,6 +223,7 @@ def test_a_dataset_is_verified_without_the_generator(tiny_folder):
 def test_a_dataset_is_read_without_the_generator(tiny_folder):
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({GENERATOR!r}));"
+        "import ceria_data.ceiling, ceria_data.counting, ceria_data.observer;"
         "from ceria_data import open_dataset;"
         f"print(open_dataset({str(tiny_folder)!r}, 'test')[0].counts.shape)"
     )
@@ -238,6 +239,7 @@ def test_a_dataset_is_read_without_the_generator(tiny_folder):
         ["preview", "{d}", "--out", "page.html"],
         ["preview", "{d}", "--html", "--out", "sheet.png"],
         ["limits", "{d}", "--out", "{d}/limits", "--workers", "0"],
+        ["ceiling", "{d}", "--out", "{d}/ceiling", "--workers", "0"],
         ["build", "demo", "--out", "{d}/demo", "--workers", "0"],
     ],
     ids=" ".join,

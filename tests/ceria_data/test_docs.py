@@ -11,6 +11,7 @@ from ceria_data.config import load_config, recipe_digest
 from ceria_data.schema import (
     AMBIGUOUS_SMEAR,
     ARRAYS,
+    CEILING,
     FORMAT_VERSION,
     LIMITS,
     PAINT_RADIUS,
@@ -34,7 +35,7 @@ def cells(text, header):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:end]]
 
 
-@pytest.mark.parametrize("spec", [*TABLES, LIMITS], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [*TABLES, LIMITS, CEILING], ids=lambda spec: spec.name)
 def test_format_document_lists_the_columns_of_the_schema(spec):
     section = read("docs/data_format.md").split(f"### {spec.name}.parquet\n")[1]
     assert section.startswith(f"\nA row is {spec.row}.\n")
@@ -63,7 +64,7 @@ def test_endings_of_names_mean_the_units_of_the_glossary():
     same = {"e-/Å²": "e⁻/Å²", "Å²/e-": "per e⁻/Å², that is Å²/e⁻"}
     plain = {"1/e-", "pixel"}  # gain, and rows and columns of pixels
     used = set()
-    for column in (column for spec in (*TABLES, LIMITS) for column in spec.columns):
+    for column in (column for spec in (*TABLES, LIMITS, CEILING) for column in spec.columns):
         if not column.unit or column.unit in plain:
             continue
         ending = max((e for e in units if column.name.endswith(e)), key=len, default=None)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ceria_data.grid import Field, cell_around
-from ceria_data.slices import lay_slices
+from ceria_data.slices import join_slices, lay_slices
 from ceria_data.waves import Specimen
 
 depths = st.lists(st.floats(-50, 50, allow_nan=False, width=32), max_size=40)
@@ -60,3 +60,17 @@ def test_a_specimen_of_fewer_atoms_keeps_their_places():
     fractions = fewer.fractions(cell)
     assert fractions[..., 0] * (y_max - y_min) + y_min == pytest.approx(positions[:, kept, 1])
     assert fractions[..., 1] * (x_max - x_min) + x_min == pytest.approx(positions[:, kept, 0])
+
+
+def test_an_atom_between_two_slices_gets_its_own_and_moves_no_other():
+    z = np.array([0.0, 0.2, 4.0, 8.0])
+    slices = lay_slices(z, 0.5)
+    joined = join_slices(slices, np.array([2.0, 8.2, -3.0]), 0.5)
+    assert joined.z == pytest.approx([-3.0, 0.1, 2.0, 4.0, 8.0])
+    assert joined.z[joined.member] == pytest.approx([0.1, 0.1, 4.0, 8.0, 2.0, 8.0, -3.0])
+
+
+def test_the_first_atom_of_empty_space_gets_a_slice():
+    joined = join_slices(lay_slices(np.zeros(0), 0.5), np.array([1.0]), 0.5)
+    assert joined.z.tolist() == [1.0]
+    assert joined.member.tolist() == [0]

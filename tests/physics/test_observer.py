@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import norm
 
 from ceria_data.detector import record
-from ceria_data.observer import detectability
+from ceria_data.observer import detectability, position_bound
 from ceria_data.parameters import Camera
 
 SHAPE, SAMPLING, DRAWS = (20, 24), 0.5, 1500
@@ -99,3 +99,56 @@ def test_dark_pixels_tell_nothing():
 def test_images_of_different_shapes_are_refused():
     with pytest.raises(ValueError, match="cannot be compared"):
         detectability(np.ones((2, 2)), np.ones((2, 3)), 1.0, 1.0, Camera())
+
+
+def peak(width, sampling=0.1, half=8.0):
+    """A Gaussian of volume 1, and its change per shift along x and y."""
+    axis = np.arange(-half, half + sampling / 2, sampling)
+    y, x = axis[:, None], axis[None]
+    value = np.exp(-0.5 * (x**2 + y**2) / width**2) / (2 * np.pi * width**2)
+    return value, np.stack([value * x, value * y]) / width**2
+
+
+@pytest.mark.parametrize(("width", "dose"), [(0.5, 100.0), (1.0, 2500.0)])
+def test_a_peak_alone_is_placed_as_well_as_its_electrons_allow(width, dose):
+    """σ/√N for a Gaussian of N electrons, the textbook case."""
+    value, gradient = peak(width)
+    found = position_bound(value, gradient, dose, 0.1)
+    assert found == pytest.approx(100 * width / np.sqrt(dose), rel=1e-3)
+
+
+def test_a_faint_peak_on_a_background_is_placed_as_its_slope_allows():
+    """F = dose A²/(8πσ⁴b), from ∫(A/(2πσ²) x/σ² exp(-r²/2σ²))² / b over the plane."""
+    width, faint, background, dose = 0.8, 1e-3, 1.3, 400.0
+    value, gradient = peak(width)
+    found = position_bound(background + faint * value, faint * gradient, dose, 0.1)
+    information = dose * faint**2 / (8 * np.pi * width**4 * background)
+    assert found == pytest.approx(100 / np.sqrt(information), rel=1e-3)
+
+
+def test_directions_that_are_alike_cost_each_other():
+    """Two pixels with F = [[2, 1], [1, 1]] have the inverse [[1, -1], [-1, 2]]."""
+    gradient = np.array([[[1.0, 1.0]], [[1.0, 0.0]]])
+    found = position_bound(np.ones((1, 2)), gradient, 1.0, 1.0)
+    assert found == pytest.approx([100.0, 100 * np.sqrt(2)])
+
+
+def test_no_slope_tells_no_position():
+    flat = np.ones((3, 3))
+    assert np.isinf(position_bound(flat, np.zeros((2, 3, 3)), 1.0, 1.0)).all()
+    value, gradient = peak(0.5)
+    assert np.isinf(position_bound(value, gradient, 0.0, 0.1)).all()
+    with pytest.raises(ValueError, match="does not belong"):
+        position_bound(flat, np.zeros((2, 3, 4)), 1.0, 1.0)
+
+
+def test_the_best_fit_reaches_the_bound():
+    """Maximum likelihood by one Newton step from the truth, on many noisy peaks."""
+    value, gradient = peak(0.6, sampling=0.2, half=2.0)
+    image, slope, dose = 1 + 2 * value, 2 * gradient, 3000.0
+    electrons = dose * 0.2**2
+    counts = np.random.default_rng(2).poisson(electrons * image, size=(4000, *image.shape))
+    score = np.tensordot(counts - electrons * image, (slope / image), axes=([1, 2], [1, 2]))
+    information = electrons * np.einsum("ayx,byx->ab", slope / image, slope)
+    scatter = 100 * (score @ np.linalg.inv(information)).std(axis=0)
+    assert scatter == pytest.approx(position_bound(image, slope, dose, 0.2), rel=0.04)
