@@ -332,6 +332,7 @@ def main():
     parser.add_argument("part", nargs="?", choices=["samples", "builds"])
     parser.add_argument("--build", type=Path, help="folder for 20 structures of the benchmark")
     parser.add_argument("--structures", type=int, default=5, help="of the plain script")
+    parser.add_argument("--built", type=int, default=10, help="structures of a build")
     parser.add_argument("--repeats", type=int, default=3, help="of the builds")
     parser.add_argument("--engine", choices=list(MODULES), default="batched")
     arguments = parser.parse_args()
@@ -344,7 +345,7 @@ def main():
         with threadpool_limits(limits=1):
             samples(arguments.structures, arguments.engine)
     if arguments.part != "samples":
-        builds(10, arguments.repeats, arguments.engine)
+        builds(arguments.built, arguments.repeats, arguments.engine)
 
 
 if __name__ == "__main__":

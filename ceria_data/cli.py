@@ -12,6 +12,7 @@ import typer
 from ceria_data import __version__, terminal
 from ceria_data.bundled import dataset_folder, refuse_among_bundled
 from ceria_data.errors import CeriaError, MissingExtraError, OutputError
+from ceria_data.terminal import Debug, Json, Quiet
 from ceria_data.workers import workers_of
 
 app = typer.Typer(
@@ -23,17 +24,16 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Debug = Annotated[
-    bool,
-    typer.Option("--debug", help="Show the traceback of an error.", callback=terminal.set_debug),
-]
 DatasetDir = Annotated[
     Path, typer.Argument(metavar="DIR", help="Folder of a dataset, or name of a bundled one.")
 ]
 ConfigName = Annotated[str, typer.Argument(metavar="CONFIG", help="YAML file or name of a preset.")]
 Device = Annotated[str, typer.Option(help="cpu or gpu.", metavar="DEVICE")]
+Workers = Annotated[
+    int | None, typer.Option(min=0, help="Worker processes; 0 works in this process.")
+]
+Scheduler = Annotated[str | None, typer.Option(help="Address of a running Dask scheduler.")]
+Split = Annotated[str, typer.Option(help="Split to choose columns from.")]
 BatchMemory = Annotated[
     float | None,
     typer.Option(
@@ -58,12 +58,8 @@ def _version(
 def build(
     config: ConfigName,
     out: Annotated[Path, typer.Option(help="Folder of the new dataset.")],
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="Worker processes; 0 works in this process.")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a running Dask scheduler.")
-    ] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     cluster: Annotated[str | None, typer.Option(help="slurm.")] = None,
     device: Device = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Continue a build.")] = False,
@@ -231,17 +227,13 @@ def regenerate(
 @app.command()
 def limits(
     folder: DatasetDir,
-    split: Annotated[str, typer.Option(help="Split to choose columns from.")] = "test",
+    split: Split = "test",
     columns: Annotated[int, typer.Option(min=2, help="Columns to evaluate.")] = 2000,
     out: Annotated[
         Path | None, typer.Option(help="New folder for the result; by default DIR.limits.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="Worker processes; 0 works in this process.")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a running Dask scheduler.")
-    ] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     device: Device = "cpu",
     batch_memory: BatchMemory = None,
     quiet: Quiet = False,
@@ -271,17 +263,13 @@ def limits(
 @app.command()
 def ceiling(
     folder: DatasetDir,
-    split: Annotated[str, typer.Option(help="Split to choose columns from.")] = "test",
+    split: Split = "test",
     columns: Annotated[int, typer.Option(min=2, help="Columns to evaluate.")] = 400,
     out: Annotated[
         Path | None, typer.Option(help="New folder for the result; by default DIR.ceiling.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="Worker processes; 0 works in this process.")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a running Dask scheduler.")
-    ] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     device: Device = "cpu",
     batch_memory: BatchMemory = None,
     quiet: Quiet = False,

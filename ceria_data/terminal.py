@@ -4,7 +4,7 @@ import json as json_module
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -34,6 +34,13 @@ def set_debug(value: bool) -> bool:
     """Remember that tracebacks are wanted."""
     _state["debug"] = value or _state["debug"]
     return value
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show the traceback of an error.", callback=set_debug)
+]
 
 
 def run(app: typer.Typer, expected: type[Exception]) -> int:

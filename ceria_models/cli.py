@@ -8,6 +8,7 @@ import typer
 
 from ceria_data import __version__, terminal
 from ceria_data.errors import CeriaError, ConfigError
+from ceria_data.terminal import Debug, Json, Quiet
 
 app = typer.Typer(
     name="ceria-models",
@@ -18,12 +19,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Debug = Annotated[
-    bool,
-    typer.Option("--debug", help="Show the traceback of an error.", callback=terminal.set_debug),
-]
 Threads = Annotated[
     int | None, typer.Option(min=1, help="Threads of the net; by default one per core.")
 ]
@@ -90,8 +85,9 @@ def train(
 
     Several processes or GPUs: torchrun --nproc-per-node N -m ceria_models train ...
     """
+    from ceria_models.machine import open_machine
     from ceria_models.training_config import load_training_config
-    from ceria_models.training_run import Watch, open_machine, print_note, run_training
+    from ceria_models.training_run import Watch, print_note, run_training
 
     if device not in ("cpu", "gpu"):
         raise typer.BadParameter(f"--device is {device!r}; expected cpu or gpu")

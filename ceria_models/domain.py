@@ -11,8 +11,7 @@ from ceria_models.model import DomainFacts
 _FAR = 8.0
 """Dose or contrast beyond its range by this factor is far outside."""
 _LATTICE_GAIN = 0.5
-"""Another lattice must explain the reflections by this much better, see `LatticeFit`: more than
-noise reaches."""
+"""Another lattice must explain the reflections by this much better, see `LatticeFit`."""
 _LATTICE_FAR = 0.07
 """A pixel size that is wrong by more is far outside."""
 

@@ -17,11 +17,11 @@ from scipy.ndimage import gaussian_filter
 
 from ceria_data.dataset import Sample
 from ceria_data.grid import Field
-from ceria_data.pictures import scale_bar
 from ceria_data.schema import SPECIES
 from ceria_models.evaluation import CountColumns
 from ceria_models.evaluation_record import Evaluation
 from ceria_models.matching import match_columns
+from ceria_models.overlay import show_image
 from ceria_models.strata import WINDOW, record_at
 
 AXES = {
@@ -282,7 +282,7 @@ def example_png(example: Example) -> bytes:
     axes = figure.subplots(1, 3)
     smooth = gaussian_filter(example.image, _SMOOTH_A / example.field.sampling)
     for axis, image in zip(axes, (example.image, smooth, smooth), strict=True):
-        _show(axis, image, example.field)
+        show_image(axis, image, example.field)
     axes[0].set_title("as recorded")
     for axis, species in zip(axes[1:], SPECIES, strict=True):
         own = example.matches[example.matches["species"] == species]
@@ -301,16 +301,6 @@ def example_png(example: Example) -> bytes:
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(example.title)
     return _png(figure)
-
-
-def _show(axis: Axes, image: NDArray[np.float64], field: Field) -> None:
-    low, high = np.percentile(image, (0.5, 99.5))
-    step = field.sampling
-    ny, nx = image.shape
-    extent = (-0.5 * step, (nx - 0.5) * step, (ny - 0.5) * step, -0.5 * step)
-    axis.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-9), extent=extent)
-    scale_bar(axis, field)
-    axis.set_axis_off()
 
 
 def _mark(axis: Axes, matches: pd.DataFrame, size: float) -> None:

@@ -34,7 +34,7 @@ class LatticeFit:
         In-plane rotation of the crystal, 0 to 180.
     strength : float
         Mean logarithm of the power of the reflections, above that of the 90th percentile of
-        all other lattices. Noise alone reaches about 0.5.
+        all other lattices.
     gain : float
         The same, above that of the best lattice whose pixel size is as given, within 4 %.
     """

@@ -169,7 +169,7 @@ class Model:
         folder : str or Path
             New or empty folder.
         """
-        from ceria_models.weights import save_model
+        from ceria_models.weights import save_model  # which needs this module
 
         save_model(self, Path(folder))
 

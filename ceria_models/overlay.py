@@ -48,10 +48,10 @@ def draw_overlay(
     figure = Figure(figsize=(15, 4.6 * tall + 0.9), layout="constrained")
     axes = figure.subplots(1, 3)
     smooth = gaussian_filter(np.asarray(image, dtype=float), _SMOOTH_A / sampling)
-    _show(axes[0], np.asarray(image, dtype=float), field)
+    show_image(axes[0], np.asarray(image, dtype=float), field)
     axes[0].set_title("as recorded")
     for axis, species in zip(axes[1:], SPECIES, strict=True):
-        _show(axis, smooth, field)
+        show_image(axis, smooth, field)
         own = columns[columns["species"] == species]
         _mark(axis, own, species)
         axis.set_title(f"{species}: atoms in each of {len(own)} columns")
@@ -65,7 +65,15 @@ def draw_overlay(
     figure.savefig(file, dpi=110)
 
 
-def _show(axis: Axes, image: NDArray[np.float64], field: Field) -> None:
+def show_image(axis: Axes, image: NDArray[np.floating], field: Field) -> None:
+    """Draw an image as grey values in Å, with a scale bar.
+
+    Parameters
+    ----------
+    axis : matplotlib.axes.Axes
+    image : array of float, shape (y, x)
+    field : Field
+    """
     low, high = np.percentile(image, (0.5, 99.5))
     step = field.sampling
     ny, nx = image.shape

@@ -1,5 +1,6 @@
 """A prediction from images to a folder of tables and pictures."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -95,7 +96,7 @@ def run_prediction(
     try:
         table.to_parquet(staging / COLUMNS, index=False)
         _draw(images, prediction, sampling, staging, pictures)
-        write_text(staging / FACTS, _json(facts))
+        write_text(staging / FACTS, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
         staging.rename(out)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -133,9 +134,3 @@ def _draw(
             title += " · outside of what the net has seen, see prediction.json"
         file = folder / f"overlay_{frame:05d}.png"
         draw_overlay(images.frames[frame], own, sampling, title, file)
-
-
-def _json(facts: dict[str, Any]) -> str:
-    import json
-
-    return json.dumps(facts, indent=1, ensure_ascii=False) + "\n"

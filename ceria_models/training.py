@@ -19,6 +19,7 @@ from ceria_models.checkpoint import Checkpoint, read_checkpoint, write_checkpoin
 from ceria_models.crops import Batch, Crops, collate
 from ceria_models.decoded import DecodedSplit
 from ceria_models.errors import TrainingError
+from ceria_models.machine import Machine
 from ceria_models.nets import ColumnNet, NetOutput, create_net
 from ceria_models.training_config import (
     LossSection,
@@ -49,25 +50,6 @@ class Progress:
     learning_rate: float
     crops_per_s: float
     waiting: float
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where a training runs; nothing of it changes which crops it sees.
-
-    Attributes
-    ----------
-    device : torch.device
-    workers : int
-        Processes that make crops; 0 makes them in the loop.
-    rank, world : int
-        This process and their number, see `torch.distributed`.
-    """
-
-    device: torch.device
-    workers: int
-    rank: int = 0
-    world: int = 1
 
 
 class CropOrder(Sampler[list[tuple[int, int]]]):
@@ -158,52 +140,115 @@ def train(
         If the checkpoint belongs to another config or dataset, or the loss is not finite.
     """
     torch.manual_seed(config.seed)
-    net = create_net(config.net.settings(max_count)).to(machine.device)
-    if init is not None:
-        net.load_state_dict(init, strict=True)
-    average = create_net(config.net.settings(max_count)).to(machine.device)
-    average.load_state_dict(net.state_dict())
-    optimiser = _optimiser(net, config.schedule)
-    step = _restore(folder, config, content_digest, net, average, optimiser)
-    trained: nn.Module = net
+    state = _State(config, content_digest, max_count, machine.device, init)
+    state.restore(folder)
+    trained: nn.Module = state.net
     if machine.world > 1:
-        trained = nn.parallel.DistributedDataParallel(net)
-
-    views, mask = config.views.views(), config.mask.mask()
-    crops = Crops(split, views, mask, max_count, config.seed)
-    order = CropOrder(len(split), config.schedule, config.seed, machine, step)
+        trained = nn.parallel.DistributedDataParallel(state.net)
+    crops = Crops(split, config.views.views(), config.mask.mask(), max_count, config.seed)
+    order = CropOrder(len(split), config.schedule, config.seed, machine, state.step)
     rare = losses.rarity(count_frequency(split, max_count), config.loss.spatial.balance)
-    meter = _Meter(config.schedule, every)
+    rare = rare.to(machine.device)
+    meter = _Meter(config.schedule)
     saved = time.monotonic()
 
     for batch in _batches(crops, order, machine.workers, meter):
-        rate = learning_rate(config.schedule, step)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
         batch = batch.to(machine.device)
         with torch.autocast(machine.device.type, torch.bfloat16, config.schedule.bfloat16):
             output: NetOutput = trained(batch.image)
-        terms = loss_terms(output, batch, config.loss, rare.to(machine.device))
-        loss = torch.stack(list(terms.values())).sum()
+        terms = loss_terms(output, batch, config.loss, rare)
+        rate = state.learn(torch.stack(list(terms.values())).sum())
+        meter.add(terms, state.step)
+        if machine.rank == 0:
+            last = state.step == config.schedule.steps
+            if last or time.monotonic() - saved > checkpoint_every_s:
+                state.save(folder)
+                saved = time.monotonic()
+            if state.step % every == 0 or last:
+                on_progress(meter.report(state.step, rate), state.average)
+    return state.average.eval()
+
+
+class _State:
+    """What changes while a training goes on: weights, their average, the optimiser."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        content_digest: str,
+        max_count: int,
+        device: torch.device,
+        init: dict[str, Tensor] | None,
+    ) -> None:
+        self.config = config
+        self.content_digest = content_digest
+        self.step = 0
+        self.net = create_net(config.net.settings(max_count)).to(device)
+        if init is not None:
+            self.net.load_state_dict(init, strict=True)
+        self.average = create_net(config.net.settings(max_count)).to(device)
+        self.average.load_state_dict(self.net.state_dict())
+        self.optimiser = _optimiser(self.net, config.schedule)
+
+    def learn(self, loss: Tensor) -> float:
+        """Make one step against the gradient of a loss; return the learning rate."""
+        schedule = self.config.schedule
+        rate = learning_rate(schedule, self.step)
         if not torch.isfinite(loss):
             raise TrainingError(
-                f"the loss is {loss.item()} in step {step}; lower the learning rate ({rate:.3g})"
+                f"the loss is {loss.item()} in step {self.step}; lower the learning rate "
+                f"({rate:.3g})"
             )
-        optimiser.zero_grad(set_to_none=True)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(net.parameters(), config.schedule.clip)
-        optimiser.step()
-        _follow(average, net, config.schedule.average, step)
-        step += 1
-        meter.add(terms, step)
-        if machine.rank == 0:
-            last = step == config.schedule.steps
-            if last or time.monotonic() - saved > checkpoint_every_s:
-                _save(folder, config, content_digest, step, net, average, optimiser)
-                saved = time.monotonic()
-            if step % every == 0 or last:
-                on_progress(meter.report(step, rate), average)
-    return average.eval()
+        nn.utils.clip_grad_norm_(self.net.parameters(), schedule.clip)
+        self.optimiser.step()
+        self._follow(schedule.average)
+        self.step += 1
+        return rate
+
+    @torch.no_grad()
+    def _follow(self, decay: float) -> None:
+        """Move the average towards the net; faster in the beginning."""
+        share = 1 - min(decay, (1 + self.step) / (10 + self.step))
+        for mean, weight in zip(self.average.parameters(), self.net.parameters(), strict=True):
+            mean.lerp_(weight, share)
+
+    def restore(self, folder: Path) -> None:
+        """Go to where the checkpoint of a folder stands, if it has one."""
+        checkpoint = read_checkpoint(folder)
+        if checkpoint is None:
+            return
+        if checkpoint.config != training_config_yaml(self.config):
+            raise TrainingError(
+                f"{folder} holds a training with another config; choose another --out or "
+                "--overwrite"
+            )
+        if checkpoint.content_digest != self.content_digest:
+            raise TrainingError(
+                f"{folder} holds a training on the dataset {checkpoint.content_digest[:16]}..., "
+                f"this is {self.content_digest[:16]}...; choose another --out or --overwrite"
+            )
+        self.net.load_state_dict(checkpoint.net, strict=True)
+        self.average.load_state_dict(checkpoint.average, strict=True)
+        self.optimiser.load_state_dict(checkpoint.optimiser)
+        self.step = checkpoint.step
+
+    def save(self, folder: Path) -> None:
+        """Replace the checkpoint of a folder."""
+        write_checkpoint(
+            folder,
+            Checkpoint(
+                training_config_yaml(self.config),
+                self.content_digest,
+                self.step,
+                self.net.state_dict(),
+                self.average.state_dict(),
+                self.optimiser.state_dict(),
+            ),
+        )
 
 
 def learning_rate(schedule: ScheduleSection, step: int) -> float:
@@ -297,60 +342,11 @@ def _optimiser(net: ColumnNet, schedule: ScheduleSection) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=schedule.learning_rate, fused=True)
 
 
-@torch.no_grad()
-def _follow(average: nn.Module, net: nn.Module, decay: float, step: int) -> None:
-    """Move the average towards the net; faster in the beginning."""
-    share = 1 - min(decay, (1 + step) / (10 + step))
-    torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), share)
-
-
-def _restore(
-    folder: Path,
-    config: TrainingConfig,
-    content_digest: str,
-    net: ColumnNet,
-    average: ColumnNet,
-    optimiser: torch.optim.AdamW,
-) -> int:
-    """Load a checkpoint if there is one; return the steps done."""
-    checkpoint = read_checkpoint(folder)
-    if checkpoint is None:
-        return 0
-    if checkpoint.config != training_config_yaml(config):
-        raise TrainingError(
-            f"{folder} holds a training with another config; choose another --out or --overwrite"
-        )
-    if checkpoint.content_digest != content_digest:
-        raise TrainingError(
-            f"{folder} holds a training on the dataset {checkpoint.content_digest[:16]}..., "
-            f"this is {content_digest[:16]}...; choose another --out or --overwrite"
-        )
-    net.load_state_dict(checkpoint.net, strict=True)
-    average.load_state_dict(checkpoint.average, strict=True)
-    optimiser.load_state_dict(checkpoint.optimiser)
-    return checkpoint.step
-
-
-def _save(
-    folder: Path,
-    config: TrainingConfig,
-    content_digest: str,
-    step: int,
-    net: ColumnNet,
-    average: ColumnNet,
-    optimiser: torch.optim.AdamW,
-) -> None:
-    states = (net.state_dict(), average.state_dict(), optimiser.state_dict())
-    yaml_text = training_config_yaml(config)
-    write_checkpoint(folder, Checkpoint(yaml_text, content_digest, step, *states))
-
-
 class _Meter:
     """Sums what happened since the last report."""
 
-    def __init__(self, schedule: ScheduleSection, every: int) -> None:
+    def __init__(self, schedule: ScheduleSection) -> None:
         self.schedule = schedule
-        self.every = every
         self.waited = 0.0
         self._start = time.perf_counter()
         self._first: int | None = None

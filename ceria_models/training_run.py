@@ -17,8 +17,9 @@ from ceria_models.decoded import DecodedSplit, decode_split
 from ceria_models.errors import TrainingError
 from ceria_models.finishing import finish_model
 from ceria_models.home import home
+from ceria_models.machine import Machine
 from ceria_models.nets import ColumnNet, NetSettings
-from ceria_models.training import Machine, Progress, train
+from ceria_models.training import Progress, train
 from ceria_models.training_config import TrainingConfig, training_config_yaml
 from ceria_models.training_log import TrainingLog
 from ceria_models.validation import validate, validation_images
@@ -192,51 +193,6 @@ def _open_folder(out: Path, config: TrainingConfig, *, overwrite: bool, resume: 
     out.mkdir(parents=True, exist_ok=True)
     if not (out / CONFIG).is_file():
         write_text(out / CONFIG, training_config_yaml(config))
-
-
-def open_machine(device: str, workers: int) -> Machine:
-    """Find the place of this process among those that `torchrun` started.
-
-    Parameters
-    ----------
-    device : str
-        ``cpu`` or ``gpu``.
-    workers : int
-        Processes that make crops, for each process that trains.
-
-    Returns
-    -------
-    Machine
-
-    Raises
-    ------
-    DeviceError
-        If there is no GPU.
-    """
-    import os
-
-    import torch
-    from torch import distributed
-
-    from ceria_data.errors import DeviceError
-
-    world, rank = (int(os.environ.get(name, default)) for name, default in _TORCHRUN)
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    if device == "gpu" and not torch.cuda.is_available():
-        raise DeviceError("--device gpu: torch finds no GPU; leave it out to train on the CPU")
-    where = torch.device("cuda", local) if device == "gpu" else torch.device("cpu")
-    if world > 1 and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if device == "gpu" else "gloo")
-    return Machine(where, workers, rank, world)
-
-
-_TORCHRUN = (("WORLD_SIZE", "1"), ("RANK", "0"))
-"""Variables that `torchrun` sets, and their values without it."""
-
-
-def quiet_watch() -> Watch:
-    """Watch that tells nobody."""
-    return Watch(count=lambda unit, done, total, reused: None, note=lambda line: None)
 
 
 def print_note(line: str) -> None:

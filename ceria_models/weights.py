@@ -95,18 +95,7 @@ def from_pretrained(name_or_repo_or_path: str | Path, revision: str | None = Non
     WeightsError
         If the weights are damaged or do not fit the config.
     """
-    name = str(name_or_repo_or_path)
-    if name in bundled_models():
-        return load_model(_bundle() / name)
-    folder = Path(name_or_repo_or_path)
-    if folder.is_dir():
-        return load_model(folder)
-    if _REPOSITORY.fullmatch(name):
-        return load_model(_download(name, revision))
-    raise NotAModelError(
-        f"{name} is neither a bundled model ({', '.join(bundled_models())}), nor a folder, nor "
-        "a repository such as user/net"
-    )
+    return load_model(_folder_of(name_or_repo_or_path, revision))
 
 
 def load_model(folder: Path) -> Model:
@@ -198,16 +187,13 @@ def verify_model(name_or_repo_or_path: str | Path, revision: str | None = None) 
     NotAModelError
         As `from_pretrained`.
     """
-    name = str(name_or_repo_or_path)
-    model = from_pretrained(name_or_repo_or_path, revision)
-    folder = _bundle() / name if name in bundled_models() else Path(name_or_repo_or_path)
-    if not folder.is_dir():
-        folder = _download(name, revision)
+    folder = _folder_of(name_or_repo_or_path, revision)
+    model = load_model(folder)
     stored = _load(folder / TEST)
     difference = float((_test_case(model)["probability"] - stored["probability"]).abs().max())
     if not difference <= _TOLERANCE:
         raise WeightsError(
-            f"{name}: the stored test input gives probabilities that differ by {difference:.2g}, "
+            f"{folder}: the stored test input gives probabilities that differ by {difference:.2g}, "
             f"expected at most {_TOLERANCE}; get the model anew"
         )
     return {
@@ -225,6 +211,22 @@ def _test_case(model: Model) -> dict[str, Tensor]:
     output = run_net(model.net, net_input(counts, float(counts.mean()), dose))
     probability = torch.softmax(torch.from_numpy(output.logits), dim=1)
     return {"counts": torch.from_numpy(counts), "probability": probability.contiguous()}
+
+
+def _folder_of(name_or_repo_or_path: str | Path, revision: str | None) -> Path:
+    """Find the folder of a model; one on the Hub is fetched."""
+    name = str(name_or_repo_or_path)
+    if name in bundled_models():
+        return _bundle() / name
+    if Path(name).is_dir():
+        return Path(name)
+    if _REPOSITORY.fullmatch(name):
+        return _download(name, revision)
+    bundled = ", ".join(bundled_models()) or "none in this version"
+    raise NotAModelError(
+        f"{name} is neither a bundled model ({bundled}), nor a folder, nor a repository such as "
+        "user/net; `ceria-models train` makes a model"
+    )
 
 
 def _bundle() -> Path:

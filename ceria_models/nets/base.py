@@ -27,10 +27,10 @@ class NetSettings:
     width : int
         Channels at the finest level.
     levels : int
-        Levels of a U-Net, each with half the pixels of the one before; for the mixed-scale
-        net the number of layers.
+        Levels of a U-Net, each with half the pixels along an axis of the one before; layers
+        of the mixed-scale net.
     blocks : int
-        Blocks per level.
+        Blocks of a level; channels that a layer of the mixed-scale net adds.
     patch : int
         Pixels (along each axis) that the first layer takes together.
     max_count : int
@@ -137,6 +137,6 @@ class ColumnNet(nn.Module, ABC):
 
     def _pixels(self, patches: Tensor) -> Tensor:
         """Put the pixels of the patches side by side: (image, species, output, y, x)."""
-        # Planes of pixels, not pixels of classes: a softmax over planes is ten times faster.
+        # Classes as planes: a softmax over planes runs along the pixels, many at a time.
         planes = F.pixel_shuffle(patches.contiguous(), self.settings.patch).float()
         return planes.reshape(len(planes), len(SPECIES), -1, *planes.shape[-2:])

@@ -12,14 +12,15 @@ from ceria_data.errors import ConfigError, OutputError
 from ceria_models.checkpoint import CHECKPOINT, read_checkpoint
 from ceria_models.decoded import decode_split
 from ceria_models.errors import TrainingError
-from ceria_models.training import CropOrder, Machine, train
+from ceria_models.machine import Machine
+from ceria_models.training import CropOrder, train
 from ceria_models.training_config import (
     bundled_configs,
     load_training_config,
     training_config_from_yaml,
     training_config_yaml,
 )
-from ceria_models.training_run import quiet_watch, run_training
+from ceria_models.training_run import Watch, run_training
 from ceria_models.weights import from_pretrained, verify_model
 
 TINY = """
@@ -32,6 +33,7 @@ loss: {spatial: {column: 2.0, boundary: 0.5, balance: 0.5}, ranked_probability: 
 schedule: {crops: 96, batch: 8, learning_rate: 3.0e-3}
 """
 HERE = Machine(torch.device("cpu"), workers=0)
+NOBODY = Watch(count=lambda unit, done, total, reused: None, note=lambda line: None)
 
 
 def tiny(*changes):
@@ -145,7 +147,7 @@ def test_from_config_to_model(tmp_path, monkeypatch):
     monkeypatch.setenv("CERIA_HOME", str(tmp_path / "home"))
     out = tmp_path / "run"
     config = tiny()
-    run_training(config, "ceria-columns-mini", out, HERE, quiet_watch(), tensorboard=True)
+    run_training(config, "ceria-columns-mini", out, HERE, NOBODY, tensorboard=True)
     model = from_pretrained(out / "model")
     assert verify_model(out / "model")["largest_difference"] < 1e-4
     assert model.config.training.dataset == "ceria-columns-mini"
@@ -155,10 +157,10 @@ def test_from_config_to_model(tmp_path, monkeypatch):
     assert (out / "curve.png").stat().st_size > 5000
     assert list((out / "tensorboard").iterdir())
     with pytest.raises(OutputError, match="--resume"):
-        run_training(config, "ceria-columns-mini", out, HERE, quiet_watch())
+        run_training(config, "ceria-columns-mini", out, HERE, NOBODY)
     again = tmp_path / "again"
     other = tiny(("crops: 96", "crops: 8"))
-    run_training(other, "ceria-columns-mini", again, HERE, quiet_watch(), init=str(out / "model"))
+    run_training(other, "ceria-columns-mini", again, HERE, NOBODY, init=str(out / "model"))
     wider = tiny(("width: 8", "width: 16"))
     with pytest.raises(TrainingError, match="take over its net section"):
         run_training(
@@ -166,7 +168,7 @@ def test_from_config_to_model(tmp_path, monkeypatch):
             "ceria-columns-mini",
             tmp_path / "x",
             HERE,
-            quiet_watch(),
+            NOBODY,
             init=str(out / "model"),
         )
 
