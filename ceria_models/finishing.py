@@ -100,7 +100,10 @@ def finish_model(
         electrons = (counts - camera.offset) / camera.gain
         seen = apparent_dose(electrons, sampling)
         output = run_net(net, net_input(electrons, float(electrons.mean()), seen))
-        _add_columns(columns, validation, row, find_peaks(output, sampling, decoding), seen)
+        found = find_peaks(output, sampling, decoding)
+        for index, species in enumerate(SPECIES):
+            peaks, counts_there = column_cases(validation, row, index, found[species])
+            columns[species].add(peaks.logits, counts_there, seen)
         _add_pixels(pixels, dataset, validation, row, output, seen, rng)
         on_progress(row + 1, len(validation))
     model_config = ModelConfig(
@@ -147,29 +150,40 @@ def measure_domain(dataset: Dataset, train: DecodedSplit, config: TrainingConfig
     )
 
 
-def _add_columns(
-    cases: dict[str, _Cases],
-    split: DecodedSplit,
-    row: int,
-    peaks: dict[str, Peaks],
-    dose: float,
-) -> None:
-    """Add every peak with the count of the column that is there, 0 if there is none."""
+def column_cases(
+    split: DecodedSplit, row: int, species: int, peaks: Peaks
+) -> tuple[Peaks, NDArray[np.int64]]:
+    """Say of every peak which count stands there.
+
+    Parameters
+    ----------
+    split : DecodedSplit
+    row : int
+        Row of the image in `split`.
+    species : int
+        Position in `schema.SPECIES`.
+    peaks : Peaks
+        Found in that image.
+
+    Returns
+    -------
+    Peaks
+        Those that are not at the border, where a column outside may be seen.
+    array of int64, shape (peak,)
+        Atoms of the column there, 0 where none is near.
+    """
     truth = split.columns(row)
+    own = truth.species == species
     width, height = (side * split.field.sampling for side in split.field.shape[::-1])
-    for index, species in enumerate(SPECIES):
-        own = truth.species == index
-        found = peaks[species]
-        inside = (np.minimum(found.x, width - found.x) > _BORDER) & (
-            np.minimum(found.y, height - found.y) > _BORDER
-        )
-        found = found.keep(inside)
-        tree = cKDTree(np.column_stack([truth.x[own], truth.y[own]]))
-        distance, nearest = tree.query(np.column_stack([found.x, found.y]))
-        counts = np.append(truth.occupancy[own], 0)
-        classes = found.logits.shape[1] - 1
-        label = np.where(distance <= _NEAR, counts[np.minimum(nearest, own.sum())], 0)
-        cases[species].add(found.logits, np.minimum(label, classes), dose)
+    inside = (np.minimum(peaks.x, width - peaks.x) > _BORDER) & (
+        np.minimum(peaks.y, height - peaks.y) > _BORDER
+    )
+    peaks = peaks.keep(inside)
+    tree = cKDTree(np.column_stack([truth.x[own], truth.y[own]]))
+    distance, nearest = tree.query(np.column_stack([peaks.x, peaks.y]))
+    counts = np.append(truth.occupancy[own], 0)
+    label = np.where(distance <= _NEAR, counts[np.minimum(nearest, own.sum())], 0)
+    return peaks, np.minimum(label, peaks.logits.shape[1] - 1)
 
 
 def _add_pixels(
