@@ -232,7 +232,7 @@ def _extent(field: Field) -> tuple[float, float, float, float]:
     return -half, field.extent[1] - half, field.extent[0] - half, -half
 
 
-def scale_bar(axis: Any, field: Field) -> None:
+def scale_bar(axis: Any, field: Field, fontsize: float = 6) -> None:
     """Draw the longest round length that covers at most a third of the image.
 
     Parameters
@@ -240,6 +240,8 @@ def scale_bar(axis: Any, field: Field) -> None:
     axis : matplotlib.axes.Axes
         With the image drawn in Å.
     field : Field
+    fontsize : float
+        In points; the bar's box suits 6 in a panel of 2.4 inches.
     """
     height, width = field.extent
     fitting = [nm for nm in _BAR_LENGTHS_NM if 10 * nm <= width / 3]
@@ -255,7 +257,7 @@ def scale_bar(axis: Any, field: Field) -> None:
         bottom - 0.02 * height,
         f"{length:g} nm",
         color="white",
-        fontsize=6,
+        fontsize=fontsize,
         ha="center",
         va="bottom",
     )

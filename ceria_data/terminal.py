@@ -66,7 +66,7 @@ def run(app: typer.Typer, expected: type[Exception]) -> int:
         error.show()
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        _print_error("interrupted; the same command with --resume continues a build")
+        _print_error("interrupted; the same command with --resume, where it has one, goes on")
         return INTERRUPTED
     except expected as error:
         if _state["debug"]:

@@ -177,7 +177,7 @@ def confusion_png(evaluation: Evaluation, dose: float | None) -> bytes:
         axis.set_xlabel("atoms reported")
         axis.set_ylabel("atoms in the column")
         axis.set_title(f"{species}, {_at(dose)}: % of each row")
-        figure.colorbar(picture, ax=axis, shrink=0.75)
+        figure.colorbar(picture, ax=axis, shrink=0.75, label="share of the row")
     return _png(figure)
 
 
@@ -247,7 +247,8 @@ def strata_png(
             for y, (name, label) in zip(places, order, strict=True):
                 found = one.figure("exact", species, dose, axis=name, label=label)
                 if found is not None and found.value is not None:
-                    low, high = found.low or found.value, found.high or found.value
+                    low = found.value if found.low is None else found.low
+                    high = found.value if found.high is None else found.high
                     axis.plot([low, high], [y - 0.2 * k] * 2, "-", c=colour, lw=2, alpha=0.5)
                     axis.plot(found.value, y - 0.2 * k, "o", c=colour, ms=5)
         axis.set(xlim=(0, 1), title=f"{species}, {_at(dose)}")

@@ -79,7 +79,7 @@ def show_image(axis: Axes, image: NDArray[np.floating], field: Field) -> None:
     ny, nx = image.shape
     extent = (-0.5 * step, (nx - 0.5) * step, (ny - 0.5) * step, -0.5 * step)
     axis.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-9), extent=extent)
-    scale_bar(axis, field)
+    scale_bar(axis, field, fontsize=12)
     axis.set_axis_off()
 
 
