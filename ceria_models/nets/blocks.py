@@ -9,11 +9,25 @@ _SILU_GAIN = 1.676
 """Makes up for the variance that SiLU takes from normal numbers."""
 
 
-class StandardisedConv(nn.Conv2d):
+class StandardisedConv(nn.Module):
     """A convolution whose kernels have zero mean and unit norm, times a learned gain.
 
     It keeps activations in bounds without looking at them, so that an image's result
     depends neither on the batch nor on the size of the image.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Channels.
+    size : int
+        Pixels of a kernel along each axis, an odd number.
+    dilation : int
+        Pixels from one of its pixels to the next.
+
+    Attributes
+    ----------
+    kernels : Parameter, shape (output, input * size * size)
+        A row for each output: a matrix, as `optimiser.optimisers` wants it.
 
     References
     ----------
@@ -21,18 +35,22 @@ class StandardisedConv(nn.Conv2d):
     """
 
     def __init__(self, inputs: int, outputs: int, size: int = 3, dilation: int = 1) -> None:
-        super().__init__(inputs, outputs, size, padding=dilation * (size // 2), dilation=dilation)
-        nn.init.normal_(self.weight)
-        assert self.bias is not None
-        nn.init.zeros_(self.bias)
-        self.gain = nn.Parameter(torch.full((outputs, 1, 1, 1), _SILU_GAIN))
+        super().__init__()
+        self.shape = (outputs, inputs, size, size)
+        self.padding, self.dilation = dilation * (size // 2), dilation
+        fan_in = inputs * size**2
+        # Rows of norm 1. Their length means nothing to the result, but the longer they are
+        # the less an optimiser turns them.
+        self.kernels = nn.Parameter(torch.randn(outputs, fan_in) / fan_in**0.5)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.gain = nn.Parameter(torch.full((outputs, 1), _SILU_GAIN))
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Convolve; zero padding keeps the grid."""
-        centred = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
-        norm = centred.square().sum((1, 2, 3), keepdim=True)
-        kernel = centred * (self.gain * torch.rsqrt(norm + _TINY))
-        return F.conv2d(input, kernel, self.bias, 1, self.padding, self.dilation)
+        centred = self.kernels - self.kernels.mean(1, keepdim=True)
+        norm = centred.square().sum(1, keepdim=True)
+        weight = (centred * (self.gain * torch.rsqrt(norm + _TINY))).view(self.shape)
+        return F.conv2d(x, weight, self.bias, 1, self.padding, self.dilation)
 
 
 class PlainBlock(nn.Module):
