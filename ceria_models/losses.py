@@ -8,7 +8,6 @@ from torch import Tensor
 from ceria_models.crops import Batch
 from ceria_models.nets import NetOutput
 
-
 _LOG_SPREAD = (-2.0, 5.0)
 """Natural logarithms of 0.14 Å and 150 Å: no depth is known better or worse."""
 
