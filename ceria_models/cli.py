@@ -173,6 +173,61 @@ def predict(
 
 
 @app.command()
+def evaluate(
+    model: ModelName,
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Dataset to measure on.")],
+    out: Annotated[Path, typer.Option(help="New folder for the page and the figures.")],
+    split: Annotated[str, typer.Option(help="Split of the dataset.")] = "test",
+    dose: Annotated[
+        list[float] | None, typer.Option(min=1e-3, help="e-/Å² [30, 100, 300, 1000, 3000].")
+    ] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="Images; by default all.")] = None,
+    pairs: Annotated[
+        int | None, typer.Option(min=1, help="Pairs of every case of the paired test [all].")
+    ] = None,
+    stability: Annotated[int, typer.Option(min=0, help="Images recorded 20 times.")] = 10,
+    ceiling: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="What `ceria-data ceiling` wrote.")
+    ] = None,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Measure the classical baseline too.")
+    ] = False,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="Score this table of columns (CSV, parquet); MODEL names the program."),
+    ] = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure a model, or the table of any program, on a split of a dataset."""
+    from ceria_models.evaluation_run import (
+        Effort,
+        program_of,
+        run_evaluation,
+        run_scoring,
+        shown_figures,
+    )
+    from ceria_models.strata import DOSES
+    from ceria_models.weights import from_pretrained
+
+    _set_threads(threads)
+    doses = tuple(sorted(set(dose))) if dose else DOSES
+    with terminal.progress(quiet=quiet or json) as advance:
+        if table is not None:
+            found = run_scoring(table, model, dataset, split, out, advance)
+        else:
+            loaded = from_pretrained(model)
+            effort = Effort(doses, images, pairs, stability, ceiling, baseline)
+            found = run_evaluation(
+                program_of(loaded), loaded.config.name, dataset, split, out, effort, advance
+            )
+    shown = shown_figures(found, out, [None] if table is not None else doses)
+    terminal.show(shown, quiet=quiet, json=json)
+
+
+@app.command()
 def verify(
     model: ModelName, quiet: Quiet = False, json: Json = False, debug: Debug = False
 ) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from ceria_data.schema import SPECIES
@@ -22,7 +21,6 @@ from ceria_models.evaluation_record import Evaluation
 PAGE = "evaluation.html"
 _SHOWN = 300.0
 """Dose of the confusion matrix and the strata [e-/Å²]: that of the primary figure."""
-_REFERENCES = ("dose_e_per_A2", "species", "ceiling", "prior")
 _WORDS = {
     "recall": "columns found (recall)",
     "precision": "reported columns that are there (precision)",
@@ -47,7 +45,6 @@ def write_report(
     *,
     examples: Sequence[Example] = (),
     beside: Sequence[Evaluation] = (),
-    references: pd.DataFrame | None = None,
 ) -> Path:
     """Write `evaluation.html`, which holds all its pictures, and `evaluation.json`.
 
@@ -59,8 +56,6 @@ def write_report(
     examples : sequence of Example
     beside : sequence of Evaluation
         Other programs on the same images, such as the classical baseline.
-    references : DataFrame, optional
-        dose_e_per_A2, species, ceiling, prior.
 
     Returns
     -------
@@ -70,11 +65,8 @@ def write_report(
     Raises
     ------
     ValueError
-        If `references` lacks a column, or `beside` was measured on another dataset or split.
+        If one of `beside` was measured on another dataset or split.
     """
-    missing = [name for name in _REFERENCES if references is not None and name not in references]
-    if missing:
-        raise ValueError(f"the table of ceilings lacks {', '.join(missing)}")
     for other in beside:
         if (other.content_digest, other.split) != (evaluation.content_digest, evaluation.split):
             raise ValueError(
@@ -93,7 +85,7 @@ def write_report(
         primary=evaluation.primary(),
         doses=[None if dose is None else f"{dose:g}" for dose in doses],
         table=_rows(evaluation, doses),
-        accuracy=_inline(accuracy_png(evaluation, beside, references)),
+        accuracy=_inline(accuracy_png(evaluation, beside)),
         confusion=_inline(confusion_png(evaluation, shown)),
         reliability=_inline(reliability_png(evaluation)) if sure else None,
         strata=_inline(strata_png(evaluation, shown, beside)),
