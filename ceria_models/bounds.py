@@ -131,7 +131,9 @@ def _summed(rows: pd.DataFrame) -> list[Bound]:
     bounds = []
     for label, part in (("all", rows), (WINDOW, rows[rows["window"]])):
         for species in SPECIES:
-            for dose, own in part[part["species"] == species].groupby("dose"):
+            of_species = part[part["species"] == species]
+            for dose in np.unique(of_species["dose"].to_numpy(float)):
+                own = of_species[of_species["dose"] == dose]
                 spread = own["ceiling"].std() / np.sqrt(len(own)) if len(own) > 1 else None
                 bounds.append(
                     Bound(

@@ -143,9 +143,7 @@ def run_evaluation(
         answers = run_pairs(dataset, rows, score, _counter(advance, "pairs"))
         found = found.with_efficiencies(efficiencies(answers))
     else:
-        notes.append(
-            "no paired test: the dataset has no limits; make them with `ceria-data limits`"
-        )
+        notes.append("no paired test: the dataset has no limits (`ceria-data limits` makes them)")
     if effort.ceiling is not None:
         ceiling = open_ceiling(effort.ceiling, dataset)
         counter = _counter(advance, "images of the ceiling")
@@ -154,7 +152,7 @@ def run_evaluation(
         if not bounds:
             notes.append(f"no ceiling: that of {effort.ceiling} has no column of this split")
     else:
-        notes.append("no ceiling: none was given; make one with `ceria-data ceiling`")
+        notes.append("no ceiling: none was given (`ceria-data ceiling` makes one)")
     found = found.model_copy(update={"notes": [*found.notes, *notes]})
     beside = []
     if effort.baseline:
