@@ -228,6 +228,29 @@ def evaluate(
 
 
 @app.command()
+def card(
+    model: ModelName,
+    out: Annotated[Path, typer.Option(help="Markdown file to write.")],
+    evaluation: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="evaluation.json to show; may be given again."),
+    ] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write the card of a model, with what was measured of it."""
+    from ceria_data.store import write_text
+    from ceria_models.card import model_card
+    from ceria_models.evaluation_record import read_evaluation
+    from ceria_models.weights import from_pretrained
+
+    measured = [read_evaluation(file) for file in evaluation or []]
+    write_text(out, model_card(from_pretrained(model).config, measured))
+    terminal.show({"card": str(out)}, quiet=quiet, json=json)
+
+
+@app.command()
 def verify(
     model: ModelName, quiet: Quiet = False, json: Json = False, debug: Debug = False
 ) -> None:
