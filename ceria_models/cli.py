@@ -228,6 +228,32 @@ def evaluate(
 
 
 @app.command()
+def card(
+    model: ModelName,
+    evaluation: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="What `evaluate` wrote about the model, once for each split; by default what "
+            "is stored with it.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File for the card; by default card and figures go into MODEL."),
+    ] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write the card of a model: what it is, how well it counts, where it does not apply."""
+    from ceria_models.card_run import write_card
+
+    facts = write_card(model, evaluation or [], out)
+    terminal.show(facts, quiet=quiet, json=json)
+
+
+@app.command()
 def verify(
     model: ModelName, quiet: Quiet = False, json: Json = False, debug: Debug = False
 ) -> None:
