@@ -134,6 +134,9 @@ def predict(
     force: Annotated[
         bool, typer.Option("--force", help="Predict also far outside of what the net has seen.")
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier prediction in --out.")
+    ] = False,
     threads: Threads = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -142,7 +145,7 @@ def predict(
     """Count the atoms of every column in images."""
     from ceria_models import DEFAULT
     from ceria_models.images import read_images
-    from ceria_models.prediction_run import run_prediction
+    from ceria_models.prediction_run import run_prediction, table_head
 
     images = read_images(source, split, limit)
     if images.sampling is not None and pixel_size is not None:
@@ -165,11 +168,14 @@ def predict(
             source=str(source),
             pictures=pictures,
             force=force,
+            overwrite=overwrite,
             on_progress=lambda done, total: advance("frames", done, total, 0),
         )
     for warning in () if quiet else warnings:
         terminal.warn(warning)
     terminal.show(facts, quiet=quiet, json=json)
+    if not (quiet or json):
+        typer.echo(f"\n{table_head(Path(facts['table']))}")
 
 
 @app.command()
