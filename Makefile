@@ -6,7 +6,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_N
 .PHONY: help install demo test slow lint clean
 
 help:
-	@echo "make demo   build a small dataset in demo-dataset/, count its atoms in demo-prediction/"
+	@echo "make demo   build, verify and show a small dataset in demo-dataset/, and count its atoms"
 	@echo "make test   style, types and tests (no GPU, no network)"
 	@echo "make slow   the long tests"
 	@echo "make clean  remove the environment and the demo"
@@ -25,10 +25,7 @@ demo: install
 	$(BIN)/ceria-data build demo --out demo-dataset --overwrite
 	$(BIN)/ceria-data verify demo-dataset
 	$(BIN)/ceria-data preview demo-dataset --html --out demo-dataset.html
-	rm -rf demo-prediction
-	$(BIN)/ceria-models predict demo-dataset --split test --out demo-prediction
-	$(BIN)/python -c "import pandas; print(pandas.read_parquet('demo-prediction/columns.parquet').iloc[:12, :8].round(2).to_string(index=False))"
-	@echo "Pictures of the columns: demo-prediction/overlay_*.png; the dataset: demo-dataset.html"
+	$(BIN)/ceria-models predict demo-dataset --split test --limit 8 --pictures 2 --out demo-prediction --overwrite
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,42 +1,64 @@
-"""The card of a model: what it is, what it was trained on, what was measured of it."""
+"""The model card: facts of the model, figures of its evaluations, and texts written by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from importlib.resources import files
+from typing import Any
 
+import torch
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, StrictUndefined
 
-from ceria_data.schema import SPECIES
-from ceria_models.evaluation_plots import AXES
-from ceria_models.evaluation_record import Evaluation, Figure
+from ceria_data.card import cell
+from ceria_data.schema import SAMPLES, SPECIES, STRUCTURES
+from ceria_models.card_tables import (
+    Table,
+    counts_table,
+    dose_table,
+    doses_of,
+    efficiency_table,
+    identity_table,
+    primary_table,
+    strata_table,
+)
+from ceria_models.evaluation_record import Evaluation
 from ceria_models.model import ModelConfig
+from ceria_models.model_evaluation import ModelEvaluation
+from ceria_models.nets import create_net
 
-_MEASURED = {
-    "f1": "detection F1",
-    "exact": "exact count",
-    "within_one": "count within ±1",
-    "prior_exact": "exact count from the neighbours' true counts alone",
-    "macro_f1": "macro-F1 over counts",
-    "position_rms": "position, rms per axis",
-    "calibration_error": "calibration error",
-    "vacancy_auc": "vacancies told from others (AUC)",
-    "stability": "spread of a count over noise draws",
-    "volume_iou": "3D volume (IoU)",
+_TEXTS = ("label_definition", "limits")
+_TAGS = ("HRTEM", "electron-microscopy", "cerium-oxide", "atom-counting", "u-net", "pytorch")
+_TASK = "image-segmentation"
+_PLACES = 4
+"""Digits of the figures in the front matter."""
+_INDEXED = {"exact": ("accuracy", "counts exact"), "f1": ("f1", "detection F1")}
+"""Figures of the front matter, with the Hub's name for their kind."""
+_PRIMARY = {
+    "count": ("accuracy", "Ce counts exact at 300 e-/Å², 50 to 90 Å overfocus"),
+    "vacancy": ("efficiency", "efficiency for an inner O atom"),
+    "depth": ("volume_iou", "IoU of the 3D volume at 1000 e-/Å²"),
 }
-_SHOWN = 300.0
-"""Dose of the strata [e-/Å²]: that of the primary figure."""
+_DRAWN = (
+    "kind", "thickness_atoms", "max_occupancy_Ce", "max_occupancy_O", "mistilt_deg", "defocus_A",
+    "energy_keV", "C30_um", "C50_mm", "A1_A", "B2_A", "A2_A", "focal_spread_A",
+    "angular_spread_mrad", "aperture_mrad", "camera", "rms_Ce_A", "rms_O_A",
+    "oxygen_vacancy_fraction", "cerium_vacancy_fraction", "relaxation_A", "support_thickness_A",
+)  # fmt: skip
+"""Quantities of the training data that decide whether a net applies."""
 
 
-def model_card(config: ModelConfig, evaluations: Sequence[Evaluation] = ()) -> str:
+def model_card(
+    config: ModelConfig, weights_sha256: str, measured: ModelEvaluation | None = None
+) -> str:
     """Write the card of a model, which is its README on the Hugging Face Hub.
 
     Parameters
     ----------
     config : ModelConfig
-    evaluations : sequence of Evaluation
-        What was measured, the split of the benchmark first. Every figure of the card is from
-        here.
+    weights_sha256 : str
+        Of `model.safetensors`, to tell these weights from others of the name.
+    measured : ModelEvaluation, optional
+        Without it the card says that nothing was measured.
 
     Returns
     -------
@@ -45,97 +67,167 @@ def model_card(config: ModelConfig, evaluations: Sequence[Evaluation] = ()) -> s
 
     References
     ----------
-    .. [1] Mitchell et al., arXiv:1810.03993 (2018): model cards.
-
-    Examples
-    --------
-    >>> from ceria_models import DEFAULT, from_pretrained
-    >>> card = model_card(from_pretrained(DEFAULT).config)
-    >>> "No evaluation is attached" in card
-    True
+    .. [1] Mitchell et al., arXiv:1810.03993 (2019), for the headings.
     """
-    template = files("ceria_data.cards").joinpath("templates/model_card.md.j2").read_text("utf-8")
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.keep_trailing_newline = True
+    folder = files("ceria_data.cards")
+    texts = {name: folder.joinpath(f"{name}.md").read_text("utf-8") for name in _TEXTS}
+    template = folder.joinpath("templates/model_card.md.j2").read_text("utf-8")
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    # Markdown, not HTML: cell() keeps foreign text harmless.
+    environment.filters["cell"] = cell
+    environment.filters["table"] = _markdown
     return environment.from_string(template).render(
-        front_matter=_front_matter(config, evaluations),
+        front_matter=_front_matter(config, measured),
         config=config,
+        texts=texts,
+        identity=_identity(config, weights_sha256),
+        limits=_limits(config),
+        drawn=_drawn(config),
         training=yaml.safe_dump(config.training.config, sort_keys=False, allow_unicode=True),
-        evaluations=[(one, _rows(one), _strata(one)) for one in evaluations],
-        shown=f"{_SHOWN:g}",
+        measured=None if measured is None else _measured(measured),
     )
 
 
-def _front_matter(config: ModelConfig, evaluations: Sequence[Evaluation]) -> str:
-    """Describe the model to the Hub, with the primary figures as its results."""
-    results = [
-        EvalResult(
-            task_type="image-segmentation",
-            task_name=f"columns of CeO2, {name}",
-            dataset_type=one.dataset,
-            dataset_name=f"{one.dataset} {one.version}",
-            dataset_split=one.split,
-            dataset_revision=one.content_digest,
-            metric_type=metric,
-            metric_name=words,
-            metric_value=round(value, 4),
-        )
-        for one in evaluations
-        for name, metric, words in (
-            ("count", "accuracy", "Ce exact count, 300 e-/A2, 50 to 90 A overfocus"),
-            ("vacancy", "efficiency", "efficiency for an inner O atom"),
-            ("depth", "iou", "3D volume, 1000 e-/A2"),
-        )
-        if (value := one.primary()[name]) is not None
-    ]
-    data = ModelCardData(
-        license="cc-by-4.0",
+def _front_matter(config: ModelConfig, measured: ModelEvaluation | None) -> str:
+    results = [] if measured is None else [r for one in measured.own for r in _results(one)]
+    head = ModelCardData(
+        license=config.license.lower(),
         library_name="ceria",
-        pipeline_tag="image-segmentation",
-        tags=["electron-microscopy", "HRTEM", "CeO2", "atom-counting"],
-        model_name=config.name,
+        pipeline_tag=_TASK,
+        tags=list(_TAGS),
+        model_name=config.name if results else None,
         eval_results=results or None,
     )
-    text: str = data.to_yaml()
-    return text + "\n"
+    return head.to_yaml() + "\n"
 
 
-def _rows(evaluation: Evaluation) -> list[tuple[str, str, list[str]]]:
-    """Figures of the whole split: species, name, a cell per dose."""
-    rows = []
-    for species in (*SPECIES, "both"):
-        for metric, words in _MEASURED.items():
-            found = [evaluation.figure(metric, species, dose) for dose in _doses(evaluation)]
-            if any(found):
-                unit = next(one.unit for one in found if one is not None)
-                name = f"{words} [{unit}]" if unit else words
-                rows.append((species, name, [_cell(one) for one in found]))
-    return rows
+def _results(evaluation: Evaluation) -> Iterator[EvalResult]:
+    """List the figures that the Hub shows."""
+    where: dict[str, Any] = {
+        "task_type": _TASK,
+        "task_name": "counting the atoms of columns",
+        # The Hub wants some identifier here; this one is no address of it.
+        "dataset_type": evaluation.dataset,
+        "dataset_name": f"{evaluation.dataset} {evaluation.version}",
+        "dataset_split": evaluation.split,
+        "dataset_revision": evaluation.content_digest,
+        "dataset_args": {
+            "version": evaluation.version,
+            "content_digest": evaluation.content_digest,
+            "images": evaluation.n_images,
+            "particles": evaluation.n_particles,
+        },
+    }
+    for name, value in evaluation.primary().items():
+        kind, words = _PRIMARY[name]
+        if value is not None:
+            yield EvalResult(
+                metric_type=kind,
+                metric_name=f"{name}: {words}",
+                metric_value=round(value, _PLACES),
+                **where,
+            )
+    for metric, (kind, words) in _INDEXED.items():
+        for species in SPECIES:
+            for dose in doses_of(evaluation):
+                found = evaluation.figure(metric, species, dose)
+                if found is None or found.value is None:
+                    continue
+                at = "stored counts" if dose is None else f"{dose:g} e-/Å²"
+                yield EvalResult(
+                    metric_type=kind,
+                    metric_name=f"{species} {words}, {at}",
+                    metric_value=round(found.value, _PLACES),
+                    **where,
+                )
 
 
-def _strata(evaluation: Evaluation) -> list[tuple[str, str, list[str]]]:
-    """Exact counts of Ce and O and the F1 of Ce by part of the split, at one dose."""
-    rows = []
-    parts = {(f.axis, f.label): None for f in evaluation.figures if f.axis in AXES}
-    for axis, label in parts:
-        cells = [
-            _cell(evaluation.figure(metric, species, _SHOWN, axis=axis, label=label))
-            for metric, species in (("exact", "Ce"), ("exact", "O"), ("recall", "Ce"))
-        ]
-        if any(cell != "–" for cell in cells):
-            rows.append((AXES[axis], label, cells))
-    return rows
+def _identity(config: ModelConfig, weights_sha256: str) -> Table:
+    with torch.device("meta"):
+        net = create_net(config.net.settings())
+    weights = sum(parameter.numel() for parameter in net.parameters())
+    size, training = config.net, config.training
+    shape = f"width {size.width}, {size.levels} levels, blocks a level: {size.blocks}"
+    return [
+        ["what", "value"],
+        ["version", config.version],
+        ["net", f"`{size.architecture}`, {shape}, {weights:,} weights"],
+        ["sha256 of `model.safetensors`", f"`{weights_sha256}`"],
+        ["pixels it works on", f"{config.sampling_A:g} Å; other images are brought to it"],
+        ["counts", f"1 to {size.max_count} atoms; more are reported as {size.max_count}"],
+        ["training data", f"{training.dataset} {training.dataset_version}, split train"],
+        ["`labels_digest` of the data", f"`{training.labels_digest}`"],
+        ["`content_digest` of the data", f"`{training.content_digest}`"],
+        ["training", f"{training.crops:,} crops, each with fresh noise"],
+        ["calibration", "temperature by dose and a bias for each count, fitted on the split "
+         "validation"],
+        ["licence of the weights", config.license],
+    ]  # fmt: skip
 
 
-def _doses(evaluation: Evaluation) -> list[float | None]:
-    return list(dict.fromkeys(table.dose_e_per_A2 for table in evaluation.tables))
+def _limits(config: ModelConfig) -> list[str]:
+    """Say what the net has seen, and what the program cannot tell by itself."""
+    domain = config.domain
+    zone = "".join(str(index) for index in domain.zone_axis)
+    lattice = _between(domain.lattice_parameter_A)
+    limits = [
+        f"CeO2 seen along [{zone}], lattice parameter {lattice} Å.",
+        f"Dose of one image {_between(domain.dose_e_per_A2)} e⁻/Å².",
+        f"Pixel size {_between(domain.sampling_A)} Å.",
+        f"Contrast (rms without noise, over the mean) {_between(domain.contrast)}.",
+    ]
+    ranges = config.training.ranges
+    most = [
+        f"{float(ranges[name][-1]):g} {species}"
+        for species in SPECIES
+        if (name := f"max_occupancy_{species}") in ranges
+    ]
+    if most:
+        limits.append(f"Columns of at most {' and '.join(most)} atoms; no warning tells of more.")
+    return limits
 
 
-def _cell(figure: Figure | None) -> str:
-    if figure is None or figure.value is None:
-        return "–"
-    places = 1 if figure.unit == "pm" else 3
-    text = f"{figure.value:.{places}f}"
-    if figure.low is not None and figure.high is not None:
-        text += f" ({figure.low:.{places}f} to {figure.high:.{places}f})"
-    return text
+def _drawn(config: ModelConfig) -> Table:
+    """List what the training data had; empty if it was not recorded."""
+    ranges = config.training.ranges
+    meanings = {column.name: column for spec in (SAMPLES, STRUCTURES) for column in spec.columns}
+    rows = [["quantity", "unit", "values", "meaning"]]
+    for name in _DRAWN:
+        if name in ranges:
+            column = meanings[name]
+            words = ", ".join(str(v) for v in ranges[name]) if column.dtype == "str" else ""
+            taken = words or _between(ranges[name])
+            rows.append([f"`{name}`", column.unit, taken, column.description])
+    return rows if len(rows) > 1 else []
+
+
+def _measured(measured: ModelEvaluation) -> dict[str, Any]:
+    return {
+        "primary": primary_table(measured),
+        "identity": identity_table(measured),
+        "splits": [
+            {
+                "title": f"{one.dataset} {one.version}, {one.split}",
+                "counts": counts_table(one, measured.beside_of(one)),
+                "doses": dose_table(one),
+                "strata": strata_table(one),
+                "pairs": efficiency_table(one),
+                "bounds": bool(one.bounds),
+                "notes": one.notes,
+            }
+            for one in measured.own
+        ],
+    }
+
+
+def _between(ends: Any) -> str:
+    low, high = (f"{float(end):.4g}" for end in ends)
+    return low if low == high else f"{low} to {high}"
+
+
+def _markdown(table: Table) -> str:
+    head, *rows = ([cell(value) for value in row] for row in table)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -134,6 +134,9 @@ def predict(
     force: Annotated[
         bool, typer.Option("--force", help="Predict also far outside of what the net has seen.")
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier prediction in --out.")
+    ] = False,
     threads: Threads = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -142,7 +145,7 @@ def predict(
     """Count the atoms of every column in images."""
     from ceria_models import DEFAULT
     from ceria_models.images import read_images
-    from ceria_models.prediction_run import run_prediction
+    from ceria_models.prediction_run import run_prediction, table_head
 
     images = read_images(source, split, limit)
     if images.sampling is not None and pixel_size is not None:
@@ -165,11 +168,14 @@ def predict(
             source=str(source),
             pictures=pictures,
             force=force,
+            overwrite=overwrite,
             on_progress=lambda done, total: advance("frames", done, total, 0),
         )
     for warning in () if quiet else warnings:
         terminal.warn(warning)
     terminal.show(facts, quiet=quiet, json=json)
+    if not (quiet or json):
+        typer.echo(f"\n{table_head(Path(facts['table']))}")
 
 
 @app.command()
@@ -230,24 +236,27 @@ def evaluate(
 @app.command()
 def card(
     model: ModelName,
-    out: Annotated[Path, typer.Option(help="Markdown file to write.")],
     evaluation: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="evaluation.json to show; may be given again."),
+        typer.Option(
+            metavar="DIR",
+            help="What `evaluate` wrote about the model, once for each split; by default what "
+            "is stored with it.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File for the card; by default card and figures go into MODEL."),
     ] = None,
     quiet: Quiet = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write the card of a model, with what was measured of it."""
-    from ceria_data.store import write_text
-    from ceria_models.card import model_card
-    from ceria_models.evaluation_record import read_evaluation
-    from ceria_models.weights import from_pretrained
+    """Write the card of a model: what it is, how well it counts, where it does not apply."""
+    from ceria_models.card_run import write_card
 
-    measured = [read_evaluation(file) for file in evaluation or []]
-    write_text(out, model_card(from_pretrained(model).config, measured))
-    terminal.show({"card": str(out)}, quiet=quiet, json=json)
+    facts = write_card(model, evaluation or [], out)
+    terminal.show(facts, quiet=quiet, json=json)
 
 
 @app.command()

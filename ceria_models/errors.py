@@ -8,6 +8,7 @@
     ├── DomainError             2   an image outside what the net has seen
     ├── NotAModelError          2   a folder or name that holds no net this version can load
     ├── TableError              2   a table of columns that cannot be scored
+    ├── EvaluationError         2   files of figures that cannot be read, or do not belong together
     └── WeightsError            1   weights that are not as they should be
 """
 
@@ -32,6 +33,10 @@ class NotAModelError(CeriaError):
 
 class TableError(CeriaError):
     """A table of columns lacks what is needed to score it."""
+
+
+class EvaluationError(CeriaError):
+    """Measured figures cannot be read, or are not of one model."""
 
 
 class WeightsError(CeriaError):

@@ -17,26 +17,11 @@ from ceria_models.evaluation_plots import (
     strata_png,
 )
 from ceria_models.evaluation_record import Evaluation
+from ceria_models.evaluation_rows import rows_by_dose
 
 PAGE = "evaluation.html"
 _SHOWN = 300.0
 """Dose of the confusion matrix and the strata [e-/Å²]: that of the primary figure."""
-_WORDS = {
-    "recall": "columns found (recall)",
-    "precision": "reported columns that are there (precision)",
-    "f1": "detection F1",
-    "exact": "exact count",
-    "within_one": "count within ±1",
-    "prior_exact": "exact count from the neighbours alone",
-    "macro_f1": "macro-F1 over counts",
-    "position_rms": "position, rms per axis",
-    "depth_rms": "mean depth, rms",
-    "calibration_error": "calibration error",
-    "vacancy_auc": "columns with a vacancy told from others (AUC)",
-    "stability": "spread of a count over noise draws",
-    "volume_iou": "3D volume (IoU)",
-    "volume_iou_of_truth": "3D volume from true counts and depths (IoU)",
-}
 
 
 def write_report(
@@ -84,7 +69,7 @@ def write_report(
         evaluation=evaluation,
         primary=evaluation.primary(),
         doses=[None if dose is None else f"{dose:g}" for dose in doses],
-        table=_rows(evaluation, doses),
+        table=rows_by_dose(evaluation, doses),
         accuracy=_inline(accuracy_png(evaluation, beside)),
         confusion=_inline(confusion_png(evaluation, shown)),
         reliability=_inline(reliability_png(evaluation)) if sure else None,
@@ -93,31 +78,6 @@ def write_report(
     )
     (folder / PAGE).write_text(page, encoding="utf-8")
     return folder / PAGE
-
-
-def _rows(
-    evaluation: Evaluation, doses: Sequence[float | None]
-) -> list[tuple[str, str, list[str]]]:
-    """Put figures of the whole test set in words: species, name, a cell per dose."""
-    rows = []
-    for species in (*SPECIES, "both"):
-        for metric, words in _WORDS.items():
-            found = [evaluation.figure(metric, species, dose) for dose in doses]
-            if not any(found):
-                continue
-            cells = []
-            for one in found:
-                if one is None or one.value is None:
-                    cells.append("–")
-                    continue
-                places = 1 if one.unit == "pm" else 3
-                text = f"{one.value:.{places}f}"
-                if one.low is not None and one.high is not None:
-                    text += f" ({one.low:.{places}f} to {one.high:.{places}f})"
-                cells.append(text)
-            unit = next(one.unit for one in found if one is not None)
-            rows.append((species, f"{words} [{unit}]" if unit else words, cells))
-    return rows
 
 
 def _inline(png: bytes) -> str:

@@ -31,11 +31,10 @@ def run_prediction(
     source: str,
     pictures: int,
     force: bool,
+    overwrite: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[dict[str, Any], list[str]]:
     """Predict images and write `columns.parquet`, `prediction.json` and overlays.
-
-    The folder appears whole or not at all.
 
     Parameters
     ----------
@@ -45,32 +44,33 @@ def run_prediction(
     model_name : str
         As for `from_pretrained`.
     out : Path
-        New folder.
+        New folder; it appears whole or not at all.
     source : str
         Where the images come from, for the record.
     pictures : int
         Frames to draw, evenly over them.
     force : bool
         Go on where the images lie far outside of what the net has seen; the output says so.
+    overwrite : bool
+        Replace an earlier prediction in `out`.
     on_progress : callable
         Told frames done and in all.
 
     Returns
     -------
     dict
-        What was found.
+        What was found, and the first rows of the table.
     list of str
         Warnings.
 
     Raises
     ------
     OutputError
-        If the folder is taken.
+        If the folder is taken, or holds something else than a prediction.
     DomainError
         If an image lies far outside, without `force`.
     """
-    if out.exists():
-        raise OutputError(f"{out} exists already; choose another --out")
+    _refuse_taken(out, overwrite=overwrite)
     refuse_inside_dataset(out)
     model = from_pretrained(model_name)
     prediction = predict(model, images.frames, sampling, on_progress=on_progress)
@@ -97,13 +97,52 @@ def run_prediction(
         table.to_parquet(staging / COLUMNS, index=False)
         _draw(images, prediction, sampling, staging, pictures)
         write_text(staging / FACTS, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        if out.exists():
+            shutil.rmtree(out)
         staging.rename(out)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+    pictures_there = sorted(str(file) for file in out.glob("overlay_*.png"))
     shown = {"prediction": str(out), "model": model.config.name} | {
-        key: facts[key] for key in ("frames", "columns", "in_domain", "forced")
+        key: facts[key] for key in ("frames", "columns", "atoms", "in_domain", "forced")
     }
-    return shown, prediction.warnings
+    return shown | {"table": str(out / COLUMNS), "pictures": pictures_there}, prediction.warnings
+
+
+def table_head(file: Path, rows: int = 6) -> str:
+    """Write the first rows of a table of columns for a terminal.
+
+    Parameters
+    ----------
+    file : Path
+        `columns.parquet`.
+    rows : int
+        Of each species in the first image.
+
+    Returns
+    -------
+    str
+        Lines of equal width, with the unit in the heads.
+    """
+    table = pd.read_parquet(file)
+    first = "sample" if "sample" in table else "frame"
+    shown = [first, "species", "x_A", "y_A", "occupancy", "confidence", "z_mean_A"]
+    own = table[table["frame"] == table["frame"].min()].groupby("species").head(rows)
+    places = {"x_A": "{:.2f}", "y_A": "{:.2f}", "confidence": "{:.3f}", "z_mean_A": "{:.2f}"}
+    formats = {name: text.format for name, text in places.items()}
+    return str(own[shown].to_string(index=False, formatters=formats))
+
+
+def _refuse_taken(out: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that is there, or that holds something else than a prediction."""
+    if not out.exists():
+        return
+    if not overwrite:
+        raise OutputError(
+            f"{out} exists already; choose another --out, or replace it with --overwrite"
+        )
+    if not out.is_dir() or (any(out.iterdir()) and not (out / FACTS).is_file()):
+        raise OutputError(f"{out} holds something else than a prediction; choose another --out")
 
 
 def _facts(prediction: Prediction, table: pd.DataFrame) -> dict[str, Any]:

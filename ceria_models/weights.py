@@ -1,7 +1,6 @@
 """Models on the disk, bundled and on the Hub: strict, and without pickles."""
 
 import json
-import os
 import re
 import shutil
 from importlib import resources
@@ -20,9 +19,12 @@ from torch import Tensor
 from ceria_data.dataset import open_dataset
 from ceria_data.digest import file_sha256
 from ceria_data.errors import OutputError
+from ceria_data.store import write_text
+from ceria_models.card import model_card
 from ceria_models.contrast import apparent_dose, net_input
 from ceria_models.errors import NotAModelError, WeightsError
 from ceria_models.model import Model, ModelConfig, config_json, run_net
+from ceria_models.model_evaluation import ModelEvaluation, read_model_evaluation
 from ceria_models.nets import create_net
 
 DEFAULT = "residual-unet-base"
@@ -30,7 +32,11 @@ DEFAULT = "residual-unet-base"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 TEST = "test.safetensors"
+EVALUATION = "evaluation.json"
+CARD = "README.md"
 CHECKSUMS = "sha256.json"
+_SEALED = (CONFIG, WEIGHTS, TEST, EVALUATION)
+"""What programs read. The card is for people, who may add to it; nothing else is looked at."""
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _FORMAT_VERSION = ModelConfig.model_fields["format_version"].default
 _CONFIG_BYTES = 1 << 20
@@ -120,8 +126,8 @@ def load_model(folder: Path) -> Model:
     return Model(config, net.eval())
 
 
-def save_model(model: Model, folder: Path) -> None:
-    """Write a model: weights as float16, config, a test input with its output, checksums.
+def save_model(model: Model, folder: Path, measured: ModelEvaluation | None = None) -> None:
+    """Write a model: weights as float16, config, a test input with its output, checksums, card.
 
     The folder appears whole or not at all.
 
@@ -130,6 +136,8 @@ def save_model(model: Model, folder: Path) -> None:
     model : Model
     folder : Path
         New or empty folder.
+    measured : ModelEvaluation, optional
+        Of these weights.
 
     Raises
     ------
@@ -151,7 +159,10 @@ def save_model(model: Model, folder: Path) -> None:
         rounded = create_net(model.config.net.settings()).eval()
         rounded.load_state_dict({key: value.float() for key, value in halves.items()})
         save_file(_test_case(Model(model.config, rounded)), staging / TEST)
+        if measured is not None:
+            measured.write(staging / EVALUATION)
         write_checksums(staging)
+        write_text(staging / CARD, card_of(staging))
         if folder.exists():
             folder.rmdir()
         staging.rename(folder)
@@ -159,17 +170,61 @@ def save_model(model: Model, folder: Path) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def attach_evaluation(folder: Path, measured: ModelEvaluation) -> None:
+    """Put evaluations beside the weights they were measured of, and write the card anew.
+
+    Parameters
+    ----------
+    folder : Path
+        A model; evaluations that are there are replaced.
+    measured : ModelEvaluation
+
+    Raises
+    ------
+    NotAModelError, WeightsError
+        As `from_pretrained`.
+    """
+    _read_config(folder)
+    _check_files(folder, without=(EVALUATION,))
+    partial = folder / f"{EVALUATION}.partial"
+    measured.write(partial)
+    partial.replace(folder / EVALUATION)
+    write_checksums(folder)
+    write_text(folder / CARD, card_of(folder))
+
+
+def card_of(name_or_path: str | Path, measured: ModelEvaluation | None = None) -> str:
+    """Write the card of a model on the disk.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        As for `from_pretrained`.
+    measured : ModelEvaluation, optional
+        Instead of the evaluations that are stored with the model.
+
+    Returns
+    -------
+    str
+        Markdown, see `card.model_card`.
+
+    Raises
+    ------
+    NotAModelError, WeightsError, EvaluationError
+        If the model or its evaluations cannot be read.
+    """
+    folder = _folder_of(name_or_path, None)
+    config = _read_config(folder)
+    sums = _check_files(folder)
+    if measured is None and (folder / EVALUATION).is_file():
+        measured = read_model_evaluation(folder / EVALUATION)
+    return model_card(config, sums[WEIGHTS], measured)
+
+
 def write_checksums(folder: Path) -> None:
-    """Write the sha256 of every file of a model, so that damage is seen."""
-    files = sorted(p for p in folder.iterdir() if p.is_file() and p.name != CHECKSUMS)
-    sums = {file.name: file_sha256(file) for file in files}
-    text = json.dumps(sums, indent=1) + "\n"
-    partial = folder / f"{CHECKSUMS}.partial"
-    with partial.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(folder / CHECKSUMS)
+    """Write the sha256 of the files of a model that programs read, so that damage is seen."""
+    sums = {name: file_sha256(folder / name) for name in _SEALED if (folder / name).is_file()}
+    write_text(folder / CHECKSUMS, json.dumps(sums, indent=1) + "\n")
 
 
 def verify_model(name_or_repo_or_path: str | Path, revision: str | None = None) -> dict[str, Any]:
@@ -265,8 +320,12 @@ def _read_config(folder: Path) -> ModelConfig:
         raise NotAModelError(f"{file} cannot be read: {error}") from error
 
 
-def _check_files(folder: Path) -> None:
-    """Compare every file with the checksums; a model without them is not whole."""
+def _check_files(folder: Path, without: tuple[str, ...] = ()) -> dict[str, str]:
+    """Compare files with the checksums, and return these; a model without them is not whole.
+
+    Evaluations may be missing, but must be as they were if they are there. Names that are not
+    of a model are not looked at.
+    """
     try:
         sums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
         named = {str(name): str(value) for name, value in sums.items()}
@@ -274,13 +333,16 @@ def _check_files(folder: Path) -> None:
         raise WeightsError(
             f"{folder / CHECKSUMS} cannot be read ({error}); get the model anew"
         ) from error
-    for name in (CONFIG, WEIGHTS, TEST):
+    for name in _SEALED:
         file = folder / name
+        if name in without or (name == EVALUATION and name not in named and not file.exists()):
+            continue
         if name not in named or not file.is_file() or file_sha256(file) != named[name]:
             raise WeightsError(
                 f"{file} differs from its sha256 in {CHECKSUMS}; it was changed or damaged: get "
                 "the model anew"
             )
+    return named
 
 
 def _check_shapes(file: Path, expected: dict[str, tuple[int, ...]]) -> None:
@@ -319,7 +381,7 @@ def _download(repository: str, revision: str | None) -> Path:
             snapshot_download(
                 repository,
                 revision=revision,
-                allow_patterns=[CONFIG, WEIGHTS, TEST, CHECKSUMS, "README.md"],
+                allow_patterns=[*_SEALED, CHECKSUMS, CARD],
             )
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
