@@ -4,52 +4,62 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from ceria_data.ceiling import Ceiling
-from ceria_data.counting import count_accuracy
-from ceria_data.dataset import Dataset, Sample
+from ceria_data.ceiling import Ceiling, ColumnCeiling
+from ceria_data.counting import DRAWS, count_accuracy
+from ceria_data.dataset import Dataset
 from ceria_data.observer import position_bound
 from ceria_data.randomness import sample_rng
 from ceria_data.schema import SPECIES
 from ceria_models.evaluation import CountColumns
 from ceria_models.evaluation_record import Bound
 from ceria_models.matching import match_columns
+from ceria_models.metrics import resampled
 from ceria_models.prior import Prior, visible
 from ceria_models.strata import WINDOW, record_at
 
-_DRAWS = 100
+COLUMN_BOUNDS = (
+    "sample", "particle", "site_id", "species", "defocus_A", "dose", "ceiling", "flat", "prior",
+    "position_pm",
+)  # fmt: skip
+"""Columns of `column_bounds`."""
 _MILLI = 1000
+_PM_PER_A = 100.0
+_BOOTSTRAPS = 1000
+_NORMAL = 1.4826
+"""Standard deviation of a normal variable over the median of its absolute value."""
 
 
-def measure_bounds(
-    count_columns: CountColumns,
+def column_bounds(
     dataset: Dataset,
     ceiling: Ceiling,
     prior: Prior,
     doses: Sequence[float],
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Bound]:
-    """Measure ceiling, prior alone and a program on the same columns.
+) -> pd.DataFrame:
+    """Compute what the electrons can tell at best about each column of a ceiling.
 
     Parameters
     ----------
-    count_columns : callable
-        The program, see `evaluation.CountColumns`; it sees the same images as in `evaluate`.
     dataset : Dataset
         The split that the columns of the ceiling are of; others are left out.
     ceiling : Ceiling
         As from `ceria_data.ceiling.open_ceiling`.
     prior : Prior
-        Of the count given all other columns.
+        Of the count given the true counts of all other columns.
     doses : sequence of float
         e-/Å².
     on_progress : callable
-        Told images done and in all.
+        Told columns done and in all.
 
     Returns
     -------
-    list of Bound
-        By species, dose and part of the test set; empty where no column is of the split.
+    DataFrame
+        A row per column and dose. ``ceiling`` and ``flat``: how often the most probable count
+        is right, by the ideal observer with the prior and with a flat one, from the same 200
+        noisy images; ``prior``: 1 where the most probable count of the prior alone is right;
+        ``position_pm``: Cramér-Rao bound, rms per axis.
 
     Raises
     ------
@@ -57,96 +67,158 @@ def measure_bounds(
         If the ceiling is damaged.
     """
     position = pd.Series(range(len(dataset)), index=dataset.samples["sample"])
-    own = ceiling.columns[ceiling.columns["sample"].isin(position.index)]
-    rows: list[dict[str, float | str | bool]] = []
-    groups = list(own.groupby("sample"))
-    for done, (number, columns) in enumerate(groups, start=1):
-        sample = dataset[int(position[number])]
-        indices = [int(i) for i in columns.index]
-        rows += _of_image(count_columns, sample, ceiling, indices, prior, doses)
-        on_progress(done, len(groups))
-    return _summed(pd.DataFrame(rows)) if rows else []
+    own = np.flatnonzero(ceiling.columns["sample"].isin(position.index))
+    rows: list[dict[str, object]] = []
+    for done, index in enumerate(own, start=1):
+        column = ceiling[int(index)]
+        sample = dataset[int(position[column.parameters["sample"]])]
+        seen = visible(sample.columns)
+        this = (seen["site_id"] == column.parameters["site_id"]).to_numpy()
+        p = prior.probabilities(seen)[this][0]
+        intensity = column.patch_of(sample.intensity.astype(np.float64))
+        facts = {
+            "sample": int(sample.parameters["sample"]),
+            "particle": int(sample.parameters["particle"]),
+            "site_id": int(column.parameters["site_id"]),
+            "species": str(column.parameters["species"]),
+            "defocus_A": float(sample.parameters["defocus_A"]),
+        }
+        rows += [
+            facts
+            | {"dose": float(dose)}
+            | _of_column(column, intensity, p, float(dose), dataset.field.sampling)
+            for dose in doses
+        ]
+        on_progress(done, len(own))
+    return pd.DataFrame(rows, columns=list(COLUMN_BOUNDS))
 
 
-def _of_image(
-    count_columns: CountColumns,
-    sample: Sample,
-    ceiling: Ceiling,
-    indices: Sequence[int],
-    prior: Prior,
-    doses: Sequence[float],
-) -> list[dict[str, float | str | bool]]:
-    """Measure the columns of one image at every dose."""
-    dataset = sample.dataset
-    truth = sample.columns
-    seen = visible(truth)
-    expected = prior.probabilities(seen)
-    low, high = (float(end) for end in WINDOW.split(" to "))
-    inside = low <= float(sample.parameters["defocus_A"]) < high
-    rows: list[dict[str, float | str | bool]] = []
-    for dose in doses:
-        found = count_columns(record_at(sample, dose), dataset.field.sampling)
-        found = found.reset_index(drop=True)
-        matches = match_columns(truth, found, dataset.field, int(dataset.manifest["max_count"]))
-        real = matches[matches["true_row"] >= 0]
-        right = pd.Series(
-            (real["count"] == real["true_count"]).to_numpy(),
-            index=truth["site_id"].to_numpy()[real["true_row"]],
+def _of_column(
+    column: ColumnCeiling,
+    intensity: NDArray[np.float64],
+    p: NDArray[np.float64],
+    dose: float,
+    sampling: float,
+) -> dict[str, float]:
+    """Compute the bounds of one column at one dose."""
+    true = int(column.parameters["occupancy"])
+
+    def share(prior: NDArray[np.float64]) -> float:
+        # The same noise for both priors: their difference is that of the priors alone.
+        rng = sample_rng(round(dose * _MILLI), int(column.parameters["column"]), "evaluation")
+        return count_accuracy(
+            intensity, column.differences, column.counts, true, prior, dose, sampling, rng, DRAWS
         )
-        for index in indices:
-            column = ceiling[index]
-            facts = column.parameters
-            p = expected[(seen["site_id"] == facts["site_id"]).to_numpy()][0]
-            p = p[: int(column.counts.max()) + 1]
-            intensity = column.patch_of(sample.intensity)
-            rng = sample_rng(round(dose * _MILLI), int(facts["column"]), "evaluation")
-            best = count_accuracy(
-                intensity,
-                column.differences,
-                column.counts,
-                facts["occupancy"],
-                p,
-                dose,
-                dataset.field.sampling,
-                rng,
-                _DRAWS,
-            )
-            bound = position_bound(intensity, column.gradient, dose, dataset.field.sampling)
-            rows.append(
-                {
-                    "species": facts["species"],
-                    "dose": dose,
-                    "window": inside,
-                    "ceiling": best,
-                    "prior": float(column.counts[p[column.counts].argmax()] == facts["occupancy"]),
-                    "program": float(right.get(facts["site_id"], False)),
-                    "position": 100 * float(np.sqrt(np.square(bound).mean())),
-                }
-            )
-    return rows
+
+    classes = max(len(p), int(column.counts.max()) + 1)
+    bound = position_bound(intensity, column.gradient, dose, sampling)
+    return {
+        "ceiling": share(np.pad(p, (0, classes - len(p)))),
+        "flat": share(np.ones(classes)),
+        "prior": float(p.argmax() == true),
+        "position_pm": float(np.sqrt(np.square(bound).mean())),
+    }
+
+
+def measure_bounds(
+    count_columns: CountColumns,
+    dataset: Dataset,
+    best: pd.DataFrame,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Bound]:
+    """Measure a program on the columns whose bounds are known.
+
+    Parameters
+    ----------
+    count_columns : callable
+        The program, see `evaluation.CountColumns`; it sees the same images as in `evaluate`.
+    dataset : Dataset
+        A split.
+    best : DataFrame
+        As from `column_bounds`.
+    on_progress : callable
+        Told images done and in all.
+
+    Returns
+    -------
+    list of Bound
+        By species, dose and part of the test set; empty where no column is of the split.
+    """
+    position = pd.Series(range(len(dataset)), index=dataset.samples["sample"])
+    max_count = int(dataset.manifest["max_count"])
+    right = np.zeros(len(best))
+    error = np.full((len(best), 2), np.nan)
+    groups = [own for _, own in best.reset_index(drop=True).groupby(["sample", "dose"])]
+    for done, own in enumerate(groups, start=1):
+        sample = dataset[int(position[int(own["sample"].iloc[0])])]
+        truth = sample.columns
+        image = record_at(sample, float(own["dose"].iloc[0]))
+        found = count_columns(image, dataset.field.sampling)
+        matches = match_columns(truth, found.reset_index(drop=True), dataset.field, max_count)
+        real = matches[matches["true_row"] >= 0]
+        sites = truth["site_id"].to_numpy()[real["true_row"]]
+        row = pd.Index(sites).get_indexer(pd.Index(own["site_id"]))
+        right[own.index] = (real["count"] == real["true_count"]).to_numpy()[row]
+        error[own.index] = real[["dx_A", "dy_A"]].to_numpy(float)[row]
+        on_progress(done, len(groups))
+    return _summed(best.assign(right=right, dx_A=error[:, 0], dy_A=error[:, 1]))
 
 
 def _summed(rows: pd.DataFrame) -> list[Bound]:
     """Average over columns, for all of them and for the defocus window."""
+    low, high = (float(end) for end in WINDOW.split(" to "))
+    inside = rows[(rows["defocus_A"] >= low) & (rows["defocus_A"] < high)]
     bounds = []
-    for label, part in (("all", rows), (WINDOW, rows[rows["window"]])):
+    for label, part in (("all", rows), (WINDOW, inside)):
         for species in SPECIES:
             of_species = part[part["species"] == species]
             for dose in np.unique(of_species["dose"].to_numpy(float)):
                 own = of_species[of_species["dose"] == dose]
-                spread = own["ceiling"].std() / np.sqrt(len(own)) if len(own) > 1 else None
-                bounds.append(
-                    Bound(
-                        axis="all" if label == "all" else "defocus_A",
-                        label=label,
-                        dose_e_per_A2=float(dose),
-                        species=species,
-                        n=len(own),
-                        ceiling=float(own["ceiling"].mean()),
-                        ceiling_error=None if spread is None else float(spread),
-                        prior=float(own["prior"].mean()),
-                        program=float(own["program"].mean()),
-                        position_pm=float(own["position"].median()),
-                    )
-                )
+                bounds.append(_bound(own, label, species, float(dose)))
     return bounds
+
+
+def _bound(own: pd.DataFrame, label: str, species: str, dose: float) -> Bound:
+    """Sum up columns of one species at one dose, with intervals over particles."""
+    group, names = pd.factorize(own["particle"])
+    sums = np.stack(
+        [
+            np.bincount(group, own[name] if name else None, len(names))
+            for name in ("right", "ceiling", None)
+        ],
+        axis=-1,
+    )
+    program, share = np.full((2, 2), np.nan)
+    if len(names) > 1:
+        right, ceiling, n = (resampled(len(names), _BOOTSTRAPS, 0) @ sums).T
+        program = np.percentile(right / n, (2.5, 97.5))
+        if (ceiling > 0).all():
+            share = np.percentile(right / ceiling, (2.5, 97.5))
+    off = np.abs(own[["dx_A", "dy_A"]].to_numpy(float))
+    found = np.isfinite(off).all(axis=1)
+    best = float(own["ceiling"].mean())
+    return Bound(
+        axis="all" if label == "all" else "defocus_A",
+        label=label,
+        dose_e_per_A2=dose,
+        species=species,
+        n=len(own),
+        ceiling=best,
+        ceiling_error=float(own["ceiling"].std() / np.sqrt(len(own))) if len(own) > 1 else None,
+        flat=float(own["flat"].mean()),
+        prior=float(own["prior"].mean()),
+        program=float(own["right"].mean()),
+        program_low=_known(program[0]),
+        program_high=_known(program[1]),
+        share=float(own["right"].mean()) / best if best > 0 else None,
+        share_low=_known(share[0]),
+        share_high=_known(share[1]),
+        position_pm=float(own["position_pm"].median()),
+        program_position_pm=(
+            float(_PM_PER_A * _NORMAL * np.median(off[found])) if found.any() else None
+        ),
+    )
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -185,13 +185,17 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="New folder for the page and the figures.")],
     split: Annotated[str, typer.Option(help="Split of the dataset.")] = "test",
     dose: Annotated[
-        list[float] | None, typer.Option(min=1e-3, help="e-/Å² [30, 100, 300, 1000, 3000].")
+        list[float] | None,
+        typer.Option(min=1e-3, help="e-/Å², may be repeated [30, 100, 300, 1000, 3000]."),
     ] = None,
     images: Annotated[int | None, typer.Option(min=1, help="Images; by default all.")] = None,
     pairs: Annotated[
-        int | None, typer.Option(min=1, help="Pairs of every case of the paired test [all].")
+        int | None,
+        typer.Option(min=0, help="Pairs of every case of the paired test; 0 for none [all]."),
     ] = None,
-    stability: Annotated[int, typer.Option(min=0, help="Images recorded 20 times.")] = 10,
+    stability: Annotated[
+        int | None, typer.Option(min=0, help="Images recorded 20 times each [10].")
+    ] = None,
     ceiling: Annotated[
         Path | None, typer.Option(metavar="DIR", help="What `ceria-data ceiling` wrote.")
     ] = None,
@@ -202,35 +206,48 @@ def evaluate(
         Path | None,
         typer.Option(help="Score this table of columns (CSV, parquet); MODEL names the program."),
     ] = None,
+    listed: Annotated[
+        bool, typer.Option("--listed", help="Of --table: only images that have rows were given.")
+    ] = False,
     threads: Threads = None,
     quiet: Quiet = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Measure a model, or the table of any program, on a split of a dataset."""
-    from ceria_models.evaluation_run import (
-        Effort,
-        program_of,
-        run_evaluation,
-        run_scoring,
-        shown_figures,
-    )
-    from ceria_models.strata import DOSES
+    from ceria_models.evaluation_run import Effort, program_of, run_evaluation, shown_figures
+    from ceria_models.table_scoring import run_scoring
     from ceria_models.weights import from_pretrained
 
+    anew = {"dose": dose, "images": images, "pairs": pairs, "stability": stability,
+            "ceiling": ceiling}  # fmt: skip
+    given = [f"--{name}" for name, value in anew.items() if value is not None]
+    if table is not None and given:
+        raise typer.BadParameter(
+            f"{', '.join(given)} and --table: a table is of the stored counts, nothing is "
+            "recorded anew; leave them out"
+        )
+    if listed and table is None:
+        raise typer.BadParameter("--listed belongs to --table")
     _set_threads(threads)
-    doses = tuple(sorted(set(dose))) if dose else DOSES
     with terminal.progress(quiet=quiet or json) as advance:
         if table is not None:
-            found = run_scoring(table, model, dataset, split, out, advance)
-        else:
-            loaded = from_pretrained(model)
-            effort = Effort(doses, images, pairs, stability, ceiling, baseline)
-            found = run_evaluation(
-                program_of(loaded), loaded.config.name, dataset, split, out, effort, advance
+            found = run_scoring(
+                table, model, dataset, split, out, advance, listed=listed, baseline=baseline
             )
-    shown = shown_figures(found, out, [None] if table is not None else doses)
-    terminal.show(shown, quiet=quiet, json=json)
+        else:
+            program = program_of(from_pretrained(model))
+            effort = Effort(
+                tuple(sorted(set(dose))) if dose else None,
+                images,
+                pairs,
+                10 if stability is None else stability,
+                ceiling,
+                baseline,
+            )
+            name = program.model.config.name
+            found = run_evaluation(program, name, dataset, split, out, effort, advance)
+    terminal.show(shown_figures(found, out), quiet=quiet, json=json)
 
 
 @app.command()

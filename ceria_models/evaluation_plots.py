@@ -100,6 +100,8 @@ def accuracy_png(
 ) -> bytes:
     """Draw the share of exact counts against the dose, beside ceiling and prior.
 
+    All images above, those of the benchmark's window of defocus below.
+
     Parameters
     ----------
     evaluation : Evaluation
@@ -111,30 +113,62 @@ def accuracy_png(
     bytes
         PNG.
     """
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    doses: set[float] = set()
-    for axis, species in zip(figure.subplots(1, 2, sharey=True), SPECIES, strict=True):
-        bounds = [b for b in evaluation.bounds if (b.species, b.label) == (species, "all")]
-        if bounds:
-            at = [bound.dose_e_per_A2 for bound in bounds]
-            best = [bound.ceiling for bound in bounds]
-            axis.plot(at, best, "k-", label="ceiling (Bayes)")
-        prior = _curve(evaluation, "prior_exact", species)
-        if len(prior):
-            axis.plot(prior["dose"], prior["value"], "--", c="0.5", label="neighbours alone")
-        for colour, one in zip(_COLOURS, (evaluation, *beside), strict=False):
-            curve = _curve(one, "exact", species)
-            doses.update(curve["dose"])
-            axis.plot(curve["dose"], curve["value"], "o-", c=colour, label=one.program)
-            axis.fill_between(curve["dose"], curve["low"], curve["high"], color=colour, alpha=0.2)
-        _dose_axis(axis, doses)
-        axis.set_title(f"{species} columns")
-        axis.set_ylim(0, 1)
-        axis.grid(alpha=0.3)
-    figure.axes[0].set_ylabel("columns with the exact count")
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+    parts = [("all", "all", "all images")]
+    if len(_curve(evaluation, "exact", SPECIES[0], ("defocus_A", WINDOW))):
+        low, high = (abs(float(end)) for end in WINDOW.split(" to "))
+        parts.append(("defocus_A", WINDOW, f"{high:.0f} to {low:.0f} Å overfocus"))
+    figure = Figure(figsize=(10, 3.9 * len(parts) + 0.5), layout="constrained")
+    axes = figure.subplots(len(parts), len(SPECIES), sharex=True, sharey=True, squeeze=False)
+    for row, (axis, label, words) in zip(axes, parts, strict=True):
+        for panel, species in zip(row, SPECIES, strict=True):
+            _accuracy(panel, evaluation, beside, species, (axis, label))
+            panel.set_title(f"{species} columns, {words}")
+            panel.xaxis.label.set_visible(row is axes[-1])
+        row[0].set_ylabel("columns with the exact count")
+    # The ceiling may be known for one part only.
+    entries = {text: line for panel in axes.flat for line, text in
+               zip(*panel.get_legend_handles_labels(), strict=True)}  # fmt: skip
+    figure.legend(
+        list(entries.values()), list(entries), loc="outside lower center", ncols=3, frameon=False
+    )
     return _png(figure)
+
+
+def _accuracy(
+    panel: Axes,
+    evaluation: Evaluation,
+    beside: Sequence[Evaluation],
+    species: str,
+    part: tuple[str, str],
+) -> None:
+    """Draw one species of one part of the test set."""
+    doses: set[float] = set()
+    bounds = [b for b in evaluation.bounds if (b.species, b.axis, b.label) == (species, *part)]
+    if bounds:
+        at = [bound.dose_e_per_A2 for bound in bounds]
+        panel.errorbar(
+            at,
+            [bound.ceiling for bound in bounds],
+            [1.96 * (bound.ceiling_error or 0.0) for bound in bounds],
+            color="k",
+            capsize=2,
+            label="best possible (Bayes ceiling)",
+        )
+        flat = [np.nan if bound.flat is None else bound.flat for bound in bounds]
+        if np.isfinite(flat).any():
+            panel.plot(at, flat, "k:", label="best possible from the pixels alone")
+    prior = _curve(evaluation, "prior_exact", species, part)
+    if len(prior):
+        text = "neighbours alone, without the image"
+        panel.plot(prior["dose"], prior["value"], "--", c="0.5", label=text)
+    for colour, one in zip(_COLOURS, (evaluation, *beside), strict=False):
+        curve = _curve(one, "exact", species, part)
+        doses.update(curve["dose"])
+        panel.plot(curve["dose"], curve["value"], "o-", c=colour, label=one.program)
+        panel.fill_between(curve["dose"], curve["low"], curve["high"], color=colour, alpha=0.2)
+    _dose_axis(panel, doses)
+    panel.set_ylim(0, 1)
+    panel.grid(alpha=0.3)
 
 
 def confusion_png(evaluation: Evaluation, dose: float | None) -> bytes:
@@ -320,15 +354,17 @@ def _mark(axis: Axes, matches: pd.DataFrame, size: float) -> None:
         )  # fmt: skip
 
 
-def _curve(evaluation: Evaluation, metric: str, species: str) -> pd.DataFrame:
+def _curve(
+    evaluation: Evaluation, metric: str, species: str, part: tuple[str, str] = ("all", "all")
+) -> pd.DataFrame:
     """Collect a figure against the dose; of stored counts the middle of their ranges."""
     rows = []
     for one in evaluation.figures:
         if (one.metric, one.species) != (metric, species):
             continue
-        if one.axis == "all" and one.dose_e_per_A2 is not None:
+        if (one.axis, one.label) == part and one.dose_e_per_A2 is not None:
             rows.append((one.dose_e_per_A2, one.value, one.low, one.high))
-        if one.axis == "dose_e_per_A2":
+        if part[0] == "all" and one.axis == "dose_e_per_A2":
             ends = [float(word) for word in one.label.split() if word[0].isdigit()]
             low, high = ends[0], (ends[1] if len(ends) > 1 else 3 * ends[0])
             rows.append((np.sqrt(max(low, high / 3) * high), one.value, one.low, one.high))

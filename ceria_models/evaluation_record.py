@@ -78,12 +78,21 @@ class Bound(_Record):
     ceiling, ceiling_error : float
         Share of exact counts of the ideal observer who knows all but this one count, and the
         prior; its standard error.
+    flat : float or None
+        The same of the ideal observer to whom all simulated counts are equally probable: what
+        the pixels alone tell. No ceiling, for neighbours tell more.
     prior : float
         Share of exact counts of the prior alone.
-    program : float
-        Share of exact counts of the program; a missed column is wrong.
+    program, program_low, program_high : float or None
+        Share of exact counts of the program, a missed column is wrong; 95 % interval over
+        particles.
+    share, share_low, share_high : float or None
+        Program over ceiling, both on these columns.
     position_pm : float
-        Cramér-Rao bound of the position, rms per axis [pm]; median.
+        Cramér-Rao bound of the position, rms per axis [pm]; median over columns.
+    program_position_pm : float or None
+        Error of the program, of the columns it found: median along one axis, as the standard
+        deviation of normal errors with this median [pm].
     """
 
     axis: str
@@ -93,9 +102,16 @@ class Bound(_Record):
     n: int
     ceiling: float
     ceiling_error: float | None
+    flat: float | None = None
     prior: float
     program: float
+    program_low: float | None = None
+    program_high: float | None = None
+    share: float | None = None
+    share_low: float | None = None
+    share_high: float | None = None
     position_pm: float
+    program_position_pm: float | None = None
 
 
 class Evaluation(_Record):
@@ -113,6 +129,8 @@ class Evaluation(_Record):
         Of the paired test, see `paired.Efficiency`.
     bounds : list of Bound
         The ceiling, where one was given.
+    settings : dict
+        How it was measured: versions, doses, how many images.
     notes : list of str
         Rules of scoring, and what could not be measured and why.
     """
@@ -128,6 +146,7 @@ class Evaluation(_Record):
     tables: list[CountTable]
     efficiencies: list[dict[str, Any]] = []
     bounds: list[Bound] = []
+    settings: dict[str, Any] = {}
     notes: list[str] = []
 
     def frame(self) -> pd.DataFrame:

@@ -68,6 +68,7 @@ def write_report(
     page = environment.from_string(template.read_text(encoding="utf-8")).render(
         evaluation=evaluation,
         primary=evaluation.primary(),
+        between=_between,
         doses=[None if dose is None else f"{dose:g}" for dose in doses],
         table=rows_by_dose(evaluation, doses),
         accuracy=_inline(accuracy_png(evaluation, beside)),
@@ -78,6 +79,13 @@ def write_report(
     )
     (folder / PAGE).write_text(page, encoding="utf-8")
     return folder / PAGE
+
+
+def _between(low: float | None, high: float | None, places: int = 3) -> str:
+    """Write an interval in brackets; nothing where there is none."""
+    if low is None or high is None:
+        return ""
+    return f" ({low:.{places}f} to {high:.{places}f})"
 
 
 def _inline(png: bytes) -> str:

@@ -1,37 +1,42 @@
 """An evaluation from a program and a dataset to a page and its figures."""
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
+from ceria_data import __version__
 from ceria_data.ceiling import open_ceiling
-from ceria_data.dataset import open_dataset
+from ceria_data.dataset import Dataset, open_dataset
 from ceria_data.errors import OutputError
 from ceria_data.schema import LIMITS
 from ceria_data.store import refuse_inside_dataset
-from ceria_models.baseline import fit_baseline
 from ceria_models.bounds import measure_bounds
-from ceria_models.errors import TableError
-from ceria_models.evaluation import CountColumns, evaluate, score_table
+from ceria_models.evaluation import CountColumns, evaluate
 from ceria_models.evaluation_plots import example_of
 from ceria_models.evaluation_record import Evaluation
 from ceria_models.evaluation_report import PAGE, write_report
-from ceria_models.home import home
+from ceria_models.fitted import baseline_of, ceiling_of, prior_of
 from ceria_models.model import Model
+from ceria_models.model_evaluation import BASELINE
 from ceria_models.paired import efficiencies, limits_rows, mean_count_score, run_pairs
 from ceria_models.prediction import predict
-from ceria_models.prior import Prior, fit_prior, load_prior
-from ceria_models.strata import choose_rows
+from ceria_models.prior import Prior
+from ceria_models.strata import choose_rows, default_doses
 
 Advance = Callable[[str, int, int, int], None]
 """Told what is counted, how many are done and in all, and how many were there already."""
 
+BASELINE_NAME = "classical baseline"
+FIGURES = "figures.csv"
+_TRAIN = "train"
 _EXAMPLE_DOSES = (100.0, 300.0, 1000.0)
 
 
@@ -41,12 +46,12 @@ class Effort:
 
     Attributes
     ----------
-    doses : tuple of float
-        e-/Å².
+    doses : tuple of float or None
+        e-/Å²; None for `strata.default_doses`.
     images : int or None
         Images without noise to start from; None for all.
     pairs : int or None
-        Pairs of each species and case of the paired test; None for all.
+        Pairs of each species and case of the paired test; None for all, 0 for no test.
     stability_images : int
         Images that are recorded 20 times.
     ceiling : Path or None
@@ -55,15 +60,60 @@ class Effort:
         Measure the classical baseline on the same images too.
     """
 
-    doses: tuple[float, ...]
-    images: int | None
-    pairs: int | None
-    stability_images: int
-    ceiling: Path | None
-    baseline: bool
+    doses: tuple[float, ...] | None = None
+    images: int | None = None
+    pairs: int | None = None
+    stability_images: int = 0
+    ceiling: Path | None = None
+    baseline: bool = False
 
 
-def program_of(model: Model) -> CountColumns:
+class ModelProgram:
+    """A model as the program that evaluations call; it remembers what it was shown.
+
+    Attributes
+    ----------
+    model : Model
+    seen, outside : int
+        Images it was shown, and those of them that are not of the kind it has learned.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.seen = self.outside = 0
+        self._reason = ""
+
+    def __call__(self, counts: NDArray[np.float64], sampling: float) -> pd.DataFrame:
+        """Count columns, see `evaluation.CountColumns`."""
+        prediction = predict(self.model, counts, sampling)
+        self.seen += 1
+        if not prediction.in_domain:
+            self.outside += 1
+            self._reason = self._reason or prediction.warnings[0]
+        return prediction.columns
+
+    def remarks(self) -> list[str]:
+        """Say how many images lay outside of what the net has seen."""
+        if not self.outside:
+            return []
+        return [
+            f"{self.outside} of the {self.seen} images that the program was shown, pairs and "
+            f"repetitions included, lie outside of what it has seen in training, such as: "
+            f"{self._reason}"
+        ]
+
+    def facts(self) -> dict[str, Any]:
+        """Identify the model, for the record."""
+        config = self.model.config
+        return {
+            "model": config.name,
+            "model_version": config.version,
+            "trained_on": config.training.dataset,
+            "trained_on_content_digest": config.training.content_digest,
+        }
+
+
+def program_of(model: Model) -> ModelProgram:
     """Make the program that evaluations call from a model.
 
     Parameters
@@ -72,14 +122,9 @@ def program_of(model: Model) -> CountColumns:
 
     Returns
     -------
-    callable
-        See `evaluation.CountColumns`.
+    ModelProgram
     """
-
-    def count_columns(counts: NDArray[np.float64], sampling: float) -> pd.DataFrame:
-        return predict(model, counts, sampling).columns
-
-    return count_columns
+    return ModelProgram(model)
 
 
 def run_evaluation(
@@ -91,7 +136,7 @@ def run_evaluation(
     effort: Effort,
     advance: Advance = lambda unit, done, total, reused: None,
 ) -> Evaluation:
-    """Measure a program and write `evaluation.html` and `evaluation.json`.
+    """Measure a program and write `evaluation.html`, `evaluation.json` and `figures.csv`.
 
     Parameters
     ----------
@@ -103,7 +148,7 @@ def run_evaluation(
         Dataset.
     split : str
     out : Path
-        New folder.
+        New folder; it appears whole or not at all.
     effort : Effort
     advance : callable
         Told the progress.
@@ -116,136 +161,154 @@ def run_evaluation(
     ------
     OutputError
         If the folder is taken.
+    NotADatasetError
+        If dataset or ceiling are none.
     DatasetError
-        If the dataset is damaged, or lacks the split.
+        If they are damaged, or the ceiling is that of another dataset.
+    ValueError
+        If there is no such split.
     """
-    _refuse_taken(out)
-    dataset = open_dataset(data, split)
-    prior = prior_of(data, _counter(advance, "columns of the prior"))
+    with staged(out) as staging:
+        dataset = open_dataset(data, split)
+        doses = effort.doses or default_doses(dataset)
+        ceiling = None if effort.ceiling is None else open_ceiling(effort.ceiling, dataset)
+        prior, notes = prior_or_note(data, dataset, advance)
+        fitted = None
+        if effort.baseline:
+            fitted = baseline_of(data, counter(advance, "images to fit the baseline"))
+        best = None
+        if ceiling is not None and prior is not None:
+            unit = "columns of the ceiling"
+            best = ceiling_of(ceiling, dataset, prior, doses, counter(advance, unit))
 
-    def measured(one: CountColumns, name: str, steady: int, unit: str) -> Evaluation:
-        return evaluate(
-            one,
-            dataset,
-            program=name,
-            doses=effort.doses,
-            images=effort.images,
-            stability_images=steady,
-            prior=prior,
-            on_progress=_counter(advance, unit),
-        )
+        def measured(one: CountColumns, name: str, unit: str, steady: int = 0) -> Evaluation:
+            return evaluate(
+                one,
+                dataset,
+                program=name,
+                doses=doses,
+                images=effort.images,
+                stability_images=steady,
+                prior=prior,
+                on_progress=counter(advance, unit),
+            )
 
-    found = measured(count_columns, program, effort.stability_images, "images")
-    notes = []
-    if (dataset.folder / f"{LIMITS.name}.parquet").is_file():
-        rows = limits_rows(dataset, effort.pairs)
-        score = mean_count_score(count_columns)
-        answers = run_pairs(dataset, rows, score, _counter(advance, "pairs"))
-        found = found.with_efficiencies(efficiencies(answers))
-    else:
-        notes.append("no paired test: the dataset has no limits (`ceria-data limits` makes them)")
-    if effort.ceiling is not None:
-        ceiling = open_ceiling(effort.ceiling, dataset)
-        counter = _counter(advance, "images of the ceiling")
-        bounds = measure_bounds(count_columns, dataset, ceiling, prior, effort.doses, counter)
-        found = found.model_copy(update={"bounds": bounds})
-        if not bounds:
-            notes.append(f"no ceiling: that of {effort.ceiling} has no column of this split")
-    else:
-        notes.append("no ceiling: none was given (`ceria-data ceiling` makes one)")
-    found = found.model_copy(update={"notes": [*found.notes, *notes]})
-    beside = []
-    if effort.baseline:
-        counter = _counter(advance, "images to fit the baseline")
-        fitted = fit_baseline(open_dataset(data, "train"), on_progress=counter)
-        beside = [measured(fitted, "classical baseline", 0, "images of the baseline")]
-        beside[0].write(_made(out) / "baseline.json")
-    sample_rows = choose_rows(dataset, len(_EXAMPLE_DOSES))
-    examples = [
-        example_of(count_columns, dataset[int(row)], dose)
-        for row, dose in zip(sample_rows, _EXAMPLE_DOSES, strict=False)
-    ]
-    write_report(found, _made(out), examples=examples, beside=beside)
+        found = measured(count_columns, program, "images", effort.stability_images)
+        if best is not None and len(best):
+            unit = "images of the ceiling"
+            bounds = measure_bounds(count_columns, dataset, best, counter(advance, unit))
+            found = found.model_copy(update={"bounds": bounds})
+        found, more = _paired(count_columns, dataset, found, effort.pairs, advance)
+        notes += [*more, *_ceiling_notes(effort.ceiling, best, split)]
+        if isinstance(count_columns, ModelProgram):
+            notes += count_columns.remarks()
+        found = described(found, count_columns, notes, doses, effort)
+        beside = []
+        if fitted is not None:
+            beside = [measured(fitted, BASELINE_NAME, "images of the baseline")]
+        rows = choose_rows(dataset, len(_EXAMPLE_DOSES))
+        examples = [
+            example_of(count_columns, dataset[int(row)], dose)
+            for row, dose in zip(rows, _example_doses(doses), strict=False)
+        ]
+        write_report(found, staging, examples=examples, beside=beside)
+        write_tables(found, beside, staging)
     return found
 
 
-def run_scoring(
-    table: Path, program: str, data: str | Path, split: str, out: Path, advance: Advance
+def described(
+    found: Evaluation,
+    count_columns: object,
+    notes: list[str],
+    doses: tuple[float, ...],
+    effort: Effort,
 ) -> Evaluation:
-    """Score a table of columns from any program and write page and figures.
+    """Add to an evaluation how it was made, and what could not be measured."""
+    settings: dict[str, Any] = {
+        "software": __version__,
+        "doses_e_per_A2": list(doses),
+        "images": effort.images,
+        "pairs": effort.pairs,
+        "stability_images": effort.stability_images,
+    }
+    if isinstance(count_columns, ModelProgram):
+        settings |= count_columns.facts()
+    return found.model_copy(update={"notes": [*found.notes, *notes], "settings": settings})
+
+
+def _paired(
+    count_columns: CountColumns,
+    dataset: Dataset,
+    found: Evaluation,
+    pairs: int | None,
+    advance: Advance,
+) -> tuple[Evaluation, list[str]]:
+    """Run the paired test, or say why not."""
+    if pairs == 0:
+        return found, ["no paired test: 0 pairs were asked for"]
+    if not (dataset.folder / f"{LIMITS.name}.parquet").is_file():
+        return found, ["no paired test: the dataset has no limits (`ceria-data limits` makes them)"]
+    rows = limits_rows(dataset, pairs)
+    if not len(rows):
+        return found, ["no paired test: the limits of the dataset have no pair of this split"]
+    score = mean_count_score(count_columns)
+    answers = run_pairs(dataset, rows, score, counter(advance, "pairs"))
+    return found.with_efficiencies(efficiencies(answers)), []
+
+
+def _ceiling_notes(folder: Path | None, best: pd.DataFrame | None, split: str) -> list[str]:
+    if folder is None:
+        return [
+            "no ceiling: none was given; `ceria-data ceiling DATASET --out DIR` makes one, and "
+            "`ceria-models evaluate` takes it with --ceiling DIR"
+        ]
+    if best is None:
+        return ["no ceiling: it needs the prior"]
+    if not len(best):
+        return [f"no ceiling: that of {folder} has no column of the split {split}"]
+    return [
+        "the ceiling knows defocus, aberrations, all other columns and their counts; its prior is "
+        "a regression on the true counts of the eight nearest columns"
+    ]
+
+
+def prior_or_note(
+    data: str | Path, dataset: Dataset, advance: Advance
+) -> tuple[Prior | None, list[str]]:
+    """Take the prior of a dataset; None and why where it has no training split."""
+    if _TRAIN not in dataset.manifest["splits"]:
+        return None, [f"no prior: the dataset has no split {_TRAIN} to fit it on"]
+    return prior_of(data, counter(advance, "columns of the prior")), []
+
+
+def write_tables(found: Evaluation, beside: list[Evaluation], folder: Path) -> None:
+    """Write every figure as CSV, and the baseline as JSON beside the program."""
+    tables = [one.frame().assign(program=one.program) for one in (found, *beside)]
+    pd.concat(tables, ignore_index=True).to_csv(folder / FIGURES, index=False)
+    for one in beside:
+        one.write(folder / BASELINE)
+
+
+def shown_figures(found: Evaluation, out: Path) -> dict[str, object]:
+    """Pick what a terminal shows of an evaluation.
 
     Parameters
     ----------
-    table : Path
-        CSV or parquet, see `evaluation.score_table`.
-    program : str
-        Name for the report.
-    data : str or Path
-        Dataset.
-    split : str
+    found : Evaluation
     out : Path
-        New folder.
-    advance : callable
-        Told the progress.
+        Where its page lies.
 
     Returns
     -------
-    Evaluation
-
-    Raises
-    ------
-    TableError
-        If the table cannot be read or scored.
-    OutputError
-        If the folder is taken.
+    dict
     """
-    _refuse_taken(out)
-    dataset = open_dataset(data, split)
-    columns = _read_table(table)
-    prior = prior_of(data, _counter(advance, "columns of the prior"))
-    found = score_table(columns, dataset, program=program, prior=prior)
-    write_report(found, _made(out))
-    return found
-
-
-def prior_of(
-    data: str | Path, on_progress: Callable[[int, int], None] = lambda done, total: None
-) -> Prior:
-    """Fit the prior of a dataset, or take the one that was fitted before.
-
-    Parameters
-    ----------
-    data : str or Path
-        Dataset with the split train.
-    on_progress : callable
-        Told columns collected and wanted.
-
-    Returns
-    -------
-    Prior
-    """
-    dataset = open_dataset(data, "train")
-    file = home() / "priors" / f"{dataset.manifest['labels_digest']}.safetensors"
-    if file.is_file():
-        return load_prior(file)
-    prior = fit_prior(dataset, on_progress=on_progress)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.{uuid4().hex}.partial")
-    try:
-        prior.save(partial)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
-    return prior
-
-
-def shown_figures(found: Evaluation, out: Path, doses: Sequence[float | None]) -> dict[str, object]:
-    """Pick what a terminal shows of an evaluation."""
     shown: dict[str, object] = {"report": str(out / PAGE), "program": found.program}
     shown |= {
         f"primary_{name}": None if value is None else round(value, 3)
         for name, value in found.primary().items()
     }
+    doses = list(dict.fromkeys(table.dose_e_per_A2 for table in found.tables))
+    shown["doses_e_per_A2"] = ", ".join("stored" if d is None else f"{d:g}" for d in doses)
     for metric in ("exact", "f1", "position_rms", "calibration_error"):
         for species in ("Ce", "O"):
             values = [found.figure(metric, species, dose) for dose in doses]
@@ -253,31 +316,35 @@ def shown_figures(found: Evaluation, out: Path, doses: Sequence[float | None]) -
                 "–" if v is None or v.value is None else f"{v.value:.3g}" for v in values
             )
             shown[f"{metric}_{species}"] = text
-    shown["doses_e_per_A2"] = ", ".join("stored" if d is None else f"{d:g}" for d in doses)
     return shown
 
 
-def _read_table(file: Path) -> pd.DataFrame:
-    try:
-        if file.suffix == ".csv":
-            return pd.read_csv(file)
-        return pd.read_parquet(file)
-    except (OSError, ValueError, pa.ArrowInvalid) as error:
-        raise TableError(
-            f"{file} cannot be read as a table ({error}); expected CSV (.csv) or parquet"
-        ) from error
+@contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """Give a folder to write into that takes its place when all went well.
 
-
-def _refuse_taken(out: Path) -> None:
+    Raises
+    ------
+    OutputError
+        If the place is taken, or lies in a dataset.
+    """
     refuse_inside_dataset(out)
     if out.exists():
         raise OutputError(f"{out} exists already; choose another --out")
+    # Made when there is something to write: what is refused leaves no folder behind.
+    staging = out.with_name(f".{out.name}.{uuid4().hex}.staging")
+    try:
+        yield staging
+        staging.rename(out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
-def _made(out: Path) -> Path:
-    out.mkdir(parents=True, exist_ok=True)
-    return out
-
-
-def _counter(advance: Advance, unit: str) -> Callable[[int, int], None]:
+def counter(advance: Advance, unit: str) -> Callable[[int, int], None]:
+    """Make a counter of one unit for a function that is told nothing else."""
     return lambda done, total: advance(unit, done, total, 0)
+
+
+def _example_doses(doses: tuple[float, ...]) -> tuple[float, ...]:
+    """Choose the doses of the examples among those measured, where these are not."""
+    return tuple(dose for dose in _EXAMPLE_DOSES if dose in doses) or doses[: len(_EXAMPLE_DOSES)]

@@ -7,6 +7,7 @@ where guessing and certainty are both far.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -134,7 +135,8 @@ def limits_rows(dataset: Dataset, n: int | None = None) -> pd.DataFrame:
     if n is not None:
         parts = [part for _, part in rows.groupby(["species", "case"])]
         chosen = [p.iloc[np.unique(np.linspace(0, len(p) - 1, n).astype(int))] for p in parts]
-        rows = pd.concat(chosen).sort_values("pair")
+        # A split without limits has no parts.
+        rows = pd.concat([rows.iloc[:0], *chosen]).sort_values("pair")
     return rows.reset_index(drop=True)
 
 
@@ -151,6 +153,11 @@ def image_pairs(dataset: Dataset, rows: pd.DataFrame) -> Iterator[ImagePair]:
     ------
     ImagePair
 
+    Raises
+    ------
+    DatasetError
+        If an image or a difference cannot be read.
+
     Examples
     --------
     >>> from ceria_data.dataset import open_dataset
@@ -159,16 +166,14 @@ def image_pairs(dataset: Dataset, rows: pd.DataFrame) -> Iterator[ImagePair]:
     >>> pair.complete.shape == pair.lacking.shape == pair.recorded[0].shape
     True
     """
-    group = zarr.open_group(dataset.folder / f"{LIMITS.name}.zarr", mode="r")
-    differences = group["difference"]
-    assert isinstance(differences, zarr.Array)
+    read = _differences(dataset)
     position = pd.Series(range(len(dataset)), index=dataset.samples["sample"])
     for facts in rows.to_dict("records"):
         sample = dataset[int(position[facts["sample"]])]
         columns = sample.columns
         column = columns[columns["site_id"] == facts["site_id"]].iloc[0]
         complete = sample.intensity.astype(np.float64)
-        change = np.asarray(differences[facts["pair"]], dtype=np.float64)
+        change = read(int(facts["pair"]))
         lacking = _changed(complete, change, int(facts["first_y"]), int(facts["first_x"]))
         yield ImagePair(
             {str(key): value for key, value in facts.items()}
@@ -354,6 +359,30 @@ def efficiencies(answers: pd.DataFrame, *, draws: int = _DRAWS, seed: int = 0) -
             )
         )
     return found
+
+
+def _differences(dataset: Dataset) -> Callable[[int], Floats]:
+    """Open the stored differences; what cannot be read is damage, whatever the codec says."""
+    folder = dataset.folder / f"{LIMITS.name}.zarr"
+
+    def damaged(error: Exception) -> DatasetError:
+        return DatasetError(
+            f"{folder}: the differences cannot be read ({error}); "
+            f"run `ceria-data verify {dataset.folder}`"
+        )
+
+    try:
+        stored: Any = zarr.open_group(folder, mode="r")["difference"]
+    except (OSError, KeyError, ValueError) as error:
+        raise damaged(error) from error
+
+    def read(pair: int) -> Floats:
+        try:
+            return np.asarray(stored[pair], dtype=np.float64)
+        except Exception as error:  # codecs raise many types for damaged bytes
+            raise damaged(error) from error
+
+    return read
 
 
 def _changed(image: Floats, change: Floats, first_y: int, first_x: int) -> Floats:

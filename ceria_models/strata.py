@@ -191,6 +191,31 @@ def choose_rows(dataset: Dataset, n: int | None) -> NDArray[np.int64]:
     return np.sort(np.concatenate([whole, some]))
 
 
+def default_doses(dataset: Dataset) -> tuple[float, ...]:
+    """Choose the doses to measure a split at.
+
+    Parameters
+    ----------
+    dataset : Dataset
+
+    Returns
+    -------
+    tuple of float
+        e-/Å², ascending: `DOSES`, or those of the split itself where it has a few fixed ones
+        that reach beyond them, as a test out of the range of doses has.
+
+    Examples
+    --------
+    >>> from ceria_data.dataset import open_dataset
+    >>> default_doses(open_dataset("ceria-columns-mini", "test"))
+    (30.0, 100.0, 300.0, 1000.0, 3000.0)
+    """
+    own = np.unique(dataset.samples["dose_e_per_A2"].to_numpy(float))
+    if 0 < len(own) <= len(DOSES) and (own[0] < DOSES[0] or own[-1] > DOSES[-1]):
+        return tuple(float(dose) for dose in own)
+    return DOSES
+
+
 def record_at(sample: Sample, dose: float, draw: int = 0) -> NDArray[np.float64]:
     """Record an image at a dose; everyone who asks gets the same electrons.
 

@@ -35,7 +35,9 @@ def test_the_page_is_self_contained_and_complete(result, test_split, fake, tmp_p
     example = example_of(fake, test_split[int(choose_rows(test_split, 6)[0])], 300.0)
     bound = Bound(
         axis="all", label="all", dose_e_per_A2=300.0, species="Ce", n=50, ceiling=0.96,
-        ceiling_error=0.01, prior=0.75, program=0.72, position_pm=2.34,
+        ceiling_error=0.01, flat=0.91, prior=0.75, program=0.72, program_low=0.68,
+        program_high=0.77, share=0.75, share_low=0.7, share_high=0.8, position_pm=2.34,
+        program_position_pm=3.45,
     )  # fmt: skip
     result = result.model_copy(update={"bounds": [bound]})
     page = write_report(result, tmp_path / "new", examples=[example], beside=[result])
@@ -46,7 +48,10 @@ def test_the_page_is_self_contained_and_complete(result, test_split, fake, tmp_p
     assert "<fake>" not in text
     assert "&lt;fake&gt;" in text
     assert "0.41 (0.20 to 0.60)" in text
-    assert "0.960 ± 0.010</td>\n<td>0.75</td><td>2.3</td>" in text
+    whole = result.figure("exact", "Ce", 300.0).value / 0.96
+    for cell in ("0.720 (0.680 to 0.770)", "0.960 ± 0.010", "0.75 (0.70 to 0.80)", "0.910",
+                 "3.5</td><td>2.3", f"{whole:.2f}"):  # fmt: skip
+        assert f"<td>{cell}</td>" in text
     exact = result.figure("exact", "Ce", 300.0)
     assert f"{exact.value:.3f} ({exact.low:.3f} to {exact.high:.3f})" in text
     assert read_evaluation(tmp_path / "new" / "evaluation.json") == result
