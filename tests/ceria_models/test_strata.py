@@ -1,11 +1,20 @@
 """Every program is shown the same electrons, and parts of a test set are what they say."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from ceria_data.dataset import open_dataset
-from ceria_models.strata import choose_rows, record_at, sample_facts, strata_of
+from ceria_models.strata import (
+    DOSES,
+    choose_rows,
+    default_doses,
+    record_at,
+    sample_facts,
+    strata_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +92,16 @@ def test_a_part_of_a_split_is_spread_over_structures(test_split, n):
     assert per_structure.max() - per_structure.min() <= 1
     if n == 30:
         assert len(set(test_split.samples["number"].iloc[rows] % 65536)) > 1
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ([10.0, 1e4, 10.0], (10.0, 1e4)),  # a test out of the range of doses
+        ([200.0] * 5, DOSES),  # one dose inside of it: compared at those of everyone
+        ([20.0, 25.0, 31.0, 40.0, 50.0, 60.0], DOSES),  # drawn, not fixed
+    ],
+)
+def test_a_split_of_few_extreme_doses_is_measured_at_them(own, expected):
+    split = SimpleNamespace(samples=pd.DataFrame({"dose_e_per_A2": own}))
+    assert default_doses(split) == expected
