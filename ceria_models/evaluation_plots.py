@@ -272,7 +272,7 @@ def strata_png(
     for i, (name, label) in enumerate(order):
         place -= 1.9 if i and order[i - 1][0] != name else 1.0
         places.append(place)
-        names.append(f"{label} (window)" if label == WINDOW else label)
+        names.append(f"{label} (window)" if label == WINDOW else label.replace("_", " "))
     for axis, species in zip(figure.subplots(1, 2, sharey=True), SPECIES, strict=True):
         for k, (colour, one) in enumerate(zip(_COLOURS, (evaluation, *beside), strict=False)):
             for y, (name, label) in zip(places, order, strict=True):
@@ -324,11 +324,11 @@ def example_png(example: Example) -> bytes:
         right = (clear["count"] == clear["true_count"]) & true
         axis.set_title(f"{species}: {right.sum()} of {true.sum()} columns right")
     handles = [
-        Line2D([], [], ls="", marker="o", ms=9, color=_MARKS["right"], label="right"),
-        Line2D([], [], ls="", marker="o", ms=9, color=_MARKS["wrong"], label="reported | true"),
+        Line2D([], [], ls="", marker="o", ms=9, color=_MARKS["right"], label="right (count)"),
+        Line2D([], [], ls="", marker="o", ms=9, color=_MARKS["wrong"], label="wrong (reported | true)"),
         Line2D([], [], ls="", marker="o", ms=9, mfc="black", mec=_MARKS["missed"], mew=2,
-               label="missed (true count)"),
-        Line2D([], [], ls="", marker="X", ms=9, color=_MARKS["false"], label="no such column"),
+               label="not found (true count)"),
+        Line2D([], [], ls="", marker="X", ms=9, color=_MARKS["false"], label="reported where no column is"),
     ]  # fmt: skip
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(example.title)
