@@ -325,10 +325,12 @@ def example_png(example: Example) -> bytes:
         axis.set_title(f"{species}: {right.sum()} of {true.sum()} columns right")
     handles = [
         Line2D([], [], ls="", marker="o", ms=9, color=_MARKS["right"], label="right (count)"),
-        Line2D([], [], ls="", marker="o", ms=9, color=_MARKS["wrong"], label="wrong (reported | true)"),
+        Line2D([], [], ls="", marker="o", ms=9, color=_MARKS["wrong"],
+               label="wrong (reported | true)"),
         Line2D([], [], ls="", marker="o", ms=9, mfc="black", mec=_MARKS["missed"], mew=2,
                label="not found (true count)"),
-        Line2D([], [], ls="", marker="X", ms=9, color=_MARKS["false"], label="reported where no column is"),
+        Line2D([], [], ls="", marker="X", ms=9, color=_MARKS["false"],
+               label="reported where no column is"),
     ]  # fmt: skip
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(example.title)

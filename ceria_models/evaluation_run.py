@@ -20,7 +20,7 @@ from ceria_data.schema import LIMITS
 from ceria_data.store import refuse_inside_dataset
 from ceria_models.bounds import measure_bounds
 from ceria_models.evaluation import CountColumns, evaluate
-from ceria_models.evaluation_plots import example_of
+from ceria_models.evaluation_plots import Example, example_of
 from ceria_models.evaluation_record import Evaluation
 from ceria_models.evaluation_report import PAGE, write_report
 from ceria_models.fitted import baseline_of, ceiling_of, prior_of
@@ -173,13 +173,12 @@ def run_evaluation(
         doses = effort.doses or default_doses(dataset)
         ceiling = None if effort.ceiling is None else open_ceiling(effort.ceiling, dataset)
         prior, notes = prior_or_note(data, dataset, advance)
-        fitted = None
-        if effort.baseline:
-            fitted = baseline_of(data, counter(advance, "images to fit the baseline"))
+        on_fit = counter(advance, "images to fit the baseline")
+        fitted = baseline_of(data, on_fit) if effort.baseline else None
         best = None
         if ceiling is not None and prior is not None:
-            unit = "columns of the ceiling"
-            best = ceiling_of(ceiling, dataset, prior, doses, counter(advance, unit))
+            on_column = counter(advance, "columns of the ceiling")
+            best = ceiling_of(ceiling, dataset, prior, doses, on_column)
 
         def measured(one: CountColumns, name: str, unit: str, steady: int = 0) -> Evaluation:
             return evaluate(
@@ -194,10 +193,7 @@ def run_evaluation(
             )
 
         found = measured(count_columns, program, "images", effort.stability_images)
-        if best is not None and len(best):
-            unit = "images of the ceiling"
-            bounds = measure_bounds(count_columns, dataset, best, counter(advance, unit))
-            found = found.model_copy(update={"bounds": bounds})
+        found = _bounded(count_columns, dataset, found, best, advance)
         found, more = _paired(count_columns, dataset, found, effort.pairs, advance)
         notes += [*more, *_ceiling_notes(effort.ceiling, best, split)]
         if isinstance(count_columns, ModelProgram):
@@ -206,11 +202,7 @@ def run_evaluation(
         beside = []
         if fitted is not None:
             beside = [measured(fitted, BASELINE_NAME, "images of the baseline")]
-        rows = choose_rows(dataset, len(_EXAMPLE_DOSES))
-        examples = [
-            example_of(count_columns, dataset[int(row)], dose)
-            for row, dose in zip(rows, _example_doses(doses), strict=False)
-        ]
+        examples = _examples(count_columns, dataset, doses)
         write_report(found, staging, examples=examples, beside=beside)
         write_tables(found, beside, staging)
     return found
@@ -234,6 +226,21 @@ def described(
     if isinstance(count_columns, ModelProgram):
         settings |= count_columns.facts()
     return found.model_copy(update={"notes": [*found.notes, *notes], "settings": settings})
+
+
+def _bounded(
+    count_columns: CountColumns,
+    dataset: Dataset,
+    found: Evaluation,
+    best: pd.DataFrame | None,
+    advance: Advance,
+) -> Evaluation:
+    """Measure a program on the columns of the ceiling, where there are some."""
+    if best is None or not len(best):
+        return found
+    counted = counter(advance, "images of the ceiling")
+    bounds = measure_bounds(count_columns, dataset, best, counted)
+    return found.model_copy(update={"bounds": bounds})
 
 
 def _paired(
@@ -345,6 +352,14 @@ def counter(advance: Advance, unit: str) -> Callable[[int, int], None]:
     return lambda done, total: advance(unit, done, total, 0)
 
 
-def _example_doses(doses: tuple[float, ...]) -> tuple[float, ...]:
-    """Choose the doses of the examples among those measured, where these are not."""
-    return tuple(dose for dose in _EXAMPLE_DOSES if dose in doses) or doses[: len(_EXAMPLE_DOSES)]
+def _examples(
+    count_columns: CountColumns, dataset: Dataset, doses: tuple[float, ...]
+) -> list[Example]:
+    """Show the program some images, at doses that were measured."""
+    shown = tuple(dose for dose in _EXAMPLE_DOSES if dose in doses) or doses
+    shown = shown[: len(_EXAMPLE_DOSES)]
+    rows = choose_rows(dataset, len(shown))
+    return [
+        example_of(count_columns, dataset[int(row)], dose)
+        for row, dose in zip(rows, shown, strict=False)
+    ]
