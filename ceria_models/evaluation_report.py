@@ -17,7 +17,8 @@ from ceria_models.evaluation_plots import (
     strata_png,
 )
 from ceria_models.evaluation_record import Evaluation
-from ceria_models.evaluation_rows import rows_by_dose
+from ceria_models.evaluation_rows import MISSING, in_words, rows_by_dose
+from ceria_models.strata import WINDOW
 
 PAGE = "evaluation.html"
 _SHOWN = 300.0
@@ -67,7 +68,7 @@ def write_report(
     template = files("ceria_models.templates") / "evaluation.html.j2"
     page = environment.from_string(template.read_text(encoding="utf-8")).render(
         evaluation=evaluation,
-        primary=evaluation.primary(),
+        primary=_primary(evaluation),
         between=_between,
         doses=[None if dose is None else f"{dose:g}" for dose in doses],
         table=rows_by_dose(evaluation, doses),
@@ -79,6 +80,26 @@ def write_report(
     )
     (folder / PAGE).write_text(page, encoding="utf-8")
     return folder / PAGE
+
+
+def _primary(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Put the primary figures in words with their intervals; nothing where none was measured."""
+    measured = evaluation.primary()
+    if all(value is None for value in measured.values()):
+        return []
+    count = evaluation.figure("exact", SPECIES[0], 300.0, axis="defocus_A", label=WINDOW)
+    depth = evaluation.figure("volume_iou", "both", 1000.0)
+    inner = [e for e in evaluation.efficiencies if (e["species"], e["case"]) == ("O", "inner")]
+    vacancy = "".join(f"{e['efficiency']:.2f}{_between(e['low'], e['high'], 2)}" for e in inner[:1])
+    return [
+        ("Ce counts exact, 300 e⁻/Å², 50 to 90 Å overfocus", _said(in_words(count))),
+        ("efficiency η for an inner O atom", _said(vacancy)),
+        ("3D volume (IoU), 1000 e⁻/Å²", _said(in_words(depth))),
+    ]
+
+
+def _said(text: str) -> str:
+    return "not measured" if text in ("", MISSING) else text
 
 
 def _between(low: float | None, high: float | None, places: int = 3) -> str:

@@ -10,8 +10,9 @@ from ceria_models.evaluation import evaluate
 from ceria_models.evaluation_plots import accuracy_png, confusion_png, example_of, example_png
 from ceria_models.evaluation_record import Bound, read_evaluation
 from ceria_models.evaluation_report import write_report
+from ceria_models.evaluation_rows import in_words
 from ceria_models.paired import Efficiency
-from ceria_models.strata import choose_rows
+from ceria_models.strata import WINDOW, choose_rows
 from tests.ceria_models.fake_program import FakeProgram
 
 
@@ -52,6 +53,9 @@ def test_the_page_is_self_contained_and_complete(result, test_split, fake, tmp_p
     for cell in ("0.720 (0.680 to 0.770)", "0.960 ± 0.010", "0.75 (0.70 to 0.80)", "0.910",
                  "3.5</td><td>2.3", f"{whole:.2f}"):  # fmt: skip
         assert f"<td>{cell}</td>" in text
+    window = result.figure("exact", "Ce", 300.0, axis="defocus_A", label=WINDOW)
+    for words in ("0.41 (0.20 to 0.60)", "not measured", in_words(window)):
+        assert f"</th><td>{words}</td>" in text  # the primary figures
     exact = result.figure("exact", "Ce", 300.0)
     assert f"{exact.value:.3f} ({exact.low:.3f} to {exact.high:.3f})" in text
     assert read_evaluation(tmp_path / "new" / "evaluation.json") == result

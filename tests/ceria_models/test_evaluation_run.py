@@ -14,6 +14,7 @@ from ceria_data.ceiling_build import build_ceiling
 from ceria_data.dataset import open_dataset
 from ceria_data.schema import SPECIES
 from ceria_models import bounds, cli, evaluation_run, fitted
+from ceria_models.baseline import fit_baseline
 from ceria_models.bounds import column_bounds, measure_bounds
 from ceria_models.evaluation_record import read_evaluation
 from ceria_models.prior import Prior, fit_prior, n_features
@@ -306,9 +307,30 @@ def test_what_is_fitted_is_kept_and_damage_is_healed(monkeypatch, tiny):
     pd.testing.assert_frame_equal(fitted.ceiling_of(ceiling, dataset, flat(), (300.0,)), first)
 
 
-def test_prior_and_baseline_survive_the_disk(monkeypatch):
-    from ceria_models.baseline import fit_baseline
+def test_ceiling_and_baseline_stand_beside_the_program(monkeypatch, capsys, tmp_path, tiny, model):
+    dataset, ceiling = tiny
+    monkeypatch.setattr(
+        fitted, "fit_baseline", lambda data, **_: fit_baseline(data, images=2, doses=(3000.0,))
+    )
+    arguments = [model, dataset.folder, "--ceiling", ceiling.folder, "--baseline"]
+    arguments += ["--dose", 3000, "--stability", 0, "--out", tmp_path / "out"]
+    code, _, err = run(monkeypatch, capsys, *arguments)
+    assert code == 0, err
+    found = read_evaluation(tmp_path / "out" / "evaluation.json")
+    # The other species may have no column in the window.
+    assert {one.species for one in found.bounds if one.label == "all"} == set(SPECIES)
+    assert any("no paired test: the dataset has no limits" in note for note in found.notes)
+    beside = read_evaluation(tmp_path / "out" / "baseline.json")
+    assert (beside.program, beside.split) == (evaluation_run.BASELINE_NAME, found.split)
+    page = (tmp_path / "out" / "evaluation.html").read_text()
+    assert "share of it reached" in page
+    assert set(pd.read_csv(tmp_path / "out" / "figures.csv")["program"]) == {
+        "fresh",
+        evaluation_run.BASELINE_NAME,
+    }
 
+
+def test_prior_and_baseline_survive_the_disk(monkeypatch):
     calls = []
 
     def quick_baseline(dataset, **_):
