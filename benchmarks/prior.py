@@ -1,4 +1,4 @@
-"""What a program has to beat: neighbours alone, and a classical baseline.
+"""What stands beside a program: the true neighbours alone, and a classical baseline.
 
     python benchmarks/prior.py DATASET [--images N]      # some minutes, one core
 
@@ -19,7 +19,7 @@ from ceria_models.fitted import baseline_of, prior_of
 from ceria_models.strata import DOSES, WINDOW
 
 PARTS = (("all", "all"), ("defocus_A", WINDOW))
-WHO = (("neighbours alone", "prior_exact"), ("classical baseline", "exact"))
+WHO = (("true neighbours alone", "prior_exact"), ("classical baseline", "exact"))
 
 
 def show(found):

@@ -34,6 +34,11 @@ AXES = {
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 """Okabe and Ito's palette; grey and black are for prior and ceiling."""
 _MARKS = {"right": "#009E73", "wrong": "#D55E00", "missed": "#F0E442", "false": "#CC79A7"}
+_CEILING = "best possible (Bayes ceiling)"
+_FLAT = "best possible from the pixels alone"
+_PRIOR = "true neighbours alone, without the image"
+_LINES = {_CEILING: 0, _FLAT: 1, _PRIOR: 2}
+"""What stands beside programs, in the order of the legend."""
 _SMOOTH_A = 0.25
 _FEWEST = 20
 """Columns below which a point of the reliability diagram or a row of the confusion matrix is
@@ -119,17 +124,18 @@ def accuracy_png(
         parts.append(("defocus_A", WINDOW, f"{high:.0f} to {low:.0f} Å overfocus"))
     figure = Figure(figsize=(10, 3.9 * len(parts) + 0.5), layout="constrained")
     axes = figure.subplots(len(parts), len(SPECIES), sharex=True, sharey=True, squeeze=False)
-    for row, (axis, label, words) in zip(axes, parts, strict=True):
-        for panel, species in zip(row, SPECIES, strict=True):
+    for i, (axis, label, words) in enumerate(parts):
+        for panel, species in zip(axes[i], SPECIES, strict=True):
             _accuracy(panel, evaluation, beside, species, (axis, label))
             panel.set_title(f"{species} columns, {words}")
-            panel.xaxis.label.set_visible(row is axes[-1])
-        row[0].set_ylabel("columns with the exact count")
+            panel.xaxis.label.set_visible(i == len(parts) - 1)
+        axes[i, 0].set_ylabel("columns with the exact count")
     # The ceiling may be known for one part only.
     entries = {text: line for panel in axes.flat for line, text in
                zip(*panel.get_legend_handles_labels(), strict=True)}  # fmt: skip
+    order = sorted(entries, key=lambda text: (text not in _LINES, _LINES.get(text, 0)))
     figure.legend(
-        list(entries.values()), list(entries), loc="outside lower center", ncols=3, frameon=False
+        [entries[text] for text in order], order, loc="outside lower center", ncols=3, frameon=False
     )
     return _png(figure)
 
@@ -152,15 +158,17 @@ def _accuracy(
             [1.96 * (bound.ceiling_error or 0.0) for bound in bounds],
             color="k",
             capsize=2,
-            label="best possible (Bayes ceiling)",
+            label=_CEILING,
         )
         flat = [np.nan if bound.flat is None else bound.flat for bound in bounds]
         if np.isfinite(flat).any():
-            panel.plot(at, flat, "k:", label="best possible from the pixels alone")
+            panel.plot(at, flat, "k:", label=_FLAT)
     prior = _curve(evaluation, "prior_exact", species, part)
-    if len(prior):
-        text = "neighbours alone, without the image"
-        panel.plot(prior["dose"], prior["value"], "--", c="0.5", label=text)
+    if bounds:
+        # On the columns of the ceiling, which others could lie above.
+        panel.plot(at, [bound.prior for bound in bounds], "--", c="0.5", label=_PRIOR)
+    elif len(prior):
+        panel.plot(prior["dose"], prior["value"], "--", c="0.5", label=_PRIOR)
     for colour, one in zip(_COLOURS, (evaluation, *beside), strict=False):
         curve = _curve(one, "exact", species, part)
         doses.update(curve["dose"])

@@ -65,7 +65,7 @@ class CountTable(_Record):
 
 
 class Bound(_Record):
-    """What no program can beat, and what this one reaches on the same columns.
+    """The best that is possible, and what a program reaches on the same columns.
 
     Attributes
     ----------
@@ -89,7 +89,8 @@ class Bound(_Record):
     share, share_low, share_high : float or None
         Program over ceiling, both on these columns.
     position_pm : float
-        Cramér-Rao bound of the position, rms per axis [pm]; median over columns.
+        Cramér-Rao bound of the position, rms per axis [pm]; median over columns. Knowledge of the
+        lattice is not in it, and can do better.
     program_position_pm : float or None
         Error of the program, of the columns it found: median along one axis, as the standard
         deviation of normal errors with this median [pm].

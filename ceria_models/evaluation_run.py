@@ -74,13 +74,14 @@ class ModelProgram:
     Attributes
     ----------
     model : Model
-    seen, outside : int
-        Images it was shown, and those of them that are not of the kind it has learned.
+    seen, outside, far : int
+        Images it was shown, those of them that are not of the kind it has learned, and those
+        that lie so far outside that `ceria-models predict` would refuse them.
     """
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.seen = self.outside = 0
+        self.seen = self.outside = self.far = 0
         self._reason = ""
 
     def __call__(self, counts: NDArray[np.float64], sampling: float) -> pd.DataFrame:
@@ -89,6 +90,7 @@ class ModelProgram:
         self.seen += 1
         if not prediction.in_domain:
             self.outside += 1
+            self.far += prediction.far_out
             self._reason = self._reason or prediction.warnings[0]
         return prediction.columns
 
@@ -98,8 +100,8 @@ class ModelProgram:
             return []
         return [
             f"{self.outside} of the {self.seen} images that the program was shown, pairs and "
-            f"repetitions included, lie outside of what it has seen in training, such as: "
-            f"{self._reason}"
+            f"repetitions included, lie outside of what it has seen in training, {self.far} of "
+            f"them far outside; the first: {self._reason}"
         ]
 
     def facts(self) -> dict[str, Any]:

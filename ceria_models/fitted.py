@@ -93,7 +93,7 @@ def ceiling_of(
     doses: Sequence[float],
     on_progress: Counter = lambda done, total: None,
 ) -> pd.DataFrame:
-    """Compute what no program can beat, or take what was computed before.
+    """Compute the best that is possible, or take what was computed before.
 
     Parameters
     ----------

@@ -97,6 +97,7 @@ def test_images_outside_of_what_the_net_has_seen_are_counted(model):
     assert program.remarks() == []
     program(np.random.default_rng(0).poisson(0.02, (64, 64)).astype(float), 0.2)
     assert "1 of the 2 images" in program.remarks()[0]
+    assert "1 of them far outside" in program.remarks()[0]
 
 
 def test_the_table_of_any_program_is_scored(monkeypatch, capsys, tmp_path):
