@@ -20,7 +20,6 @@ from ceria_data.dataset import open_dataset
 from ceria_data.digest import file_sha256
 from ceria_data.errors import OutputError
 from ceria_data.store import write_text
-from ceria_models.card import model_card
 from ceria_models.contrast import apparent_dose, net_input
 from ceria_models.errors import NotAModelError, WeightsError
 from ceria_models.model import Model, ModelConfig, config_json, run_net
@@ -213,6 +212,8 @@ def card_of(name_or_path: str | Path, measured: ModelEvaluation | None = None) -
     NotAModelError, WeightsError, EvaluationError
         If the model or its evaluations cannot be read.
     """
+    from ceria_models.card import model_card  # slow to import, and not needed to predict
+
     folder = _folder_of(name_or_path, None)
     config = _read_config(folder)
     sums = _check_files(folder)
