@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ceria_models.errors import TableError
 from ceria_models.paired import Efficiency
 from ceria_models.strata import WINDOW
 
@@ -197,5 +198,18 @@ def read_evaluation(file: Path) -> Evaluation:
     Returns
     -------
     Evaluation
+
+    Raises
+    ------
+    TableError
+        If the file cannot be read or is no evaluation.
     """
-    return Evaluation.model_validate_json(file.read_text(encoding="utf-8"))
+    try:
+        return Evaluation.model_validate_json(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise TableError(f"{file} cannot be read: {error}") from error
+    except ValidationError as error:
+        raise TableError(
+            f"{file} is no evaluation of this version ({error.error_count()} faults); make it "
+            "again with `ceria-models evaluate`"
+        ) from error
