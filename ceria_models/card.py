@@ -1,6 +1,6 @@
 """The model card: facts of the model, figures of its evaluations, and texts written by hand."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -198,7 +198,7 @@ def _drawn(config: ModelConfig) -> Table:
         if name in ranges:
             column = meanings[name]
             words = ", ".join(str(v) for v in ranges[name]) if column.dtype == "str" else ""
-            taken = words or _between(ranges[name])
+            taken = words or _between(ranges[name], digits=3)
             rows.append([f"`{name}`", column.unit, taken, column.description])
     return rows if len(rows) > 1 else []
 
@@ -222,8 +222,8 @@ def _measured(measured: ModelEvaluation) -> dict[str, Any]:
     }
 
 
-def _between(ends: Any) -> str:
-    low, high = (f"{float(end):.4g}" for end in ends)
+def _between(ends: Sequence[int | float | str], digits: int = 4) -> str:
+    low, high = (f"{float(end):.{digits}g}" for end in ends)
     return low if low == high else f"{low} to {high}"
 
 

@@ -30,7 +30,7 @@ def write_card(model: str, evaluations: Sequence[Path], out: Path | None) -> dic
     ------
     NotAModelError
         If `out` is None and the model is no folder.
-    EvaluationError
+    TableError, EvaluationError
         If the evaluations cannot be read, or are not of this model.
     """
     name = from_pretrained(model).config.name

@@ -130,7 +130,7 @@ def finish_model(
     return Model(model_config, net)
 
 
-def measure_ranges(dataset: Dataset) -> dict[str, list[float | str]]:
+def measure_ranges(dataset: Dataset) -> dict[str, list[int | float | str]]:
     """Measure which values the structures, optics and cameras of the split train took.
 
     Parameters

@@ -122,7 +122,7 @@ class TrainingFacts(_Section):
     content_digest: str
     crops: int
     config: dict[str, Any]
-    ranges: dict[str, list[float | str]] = {}
+    ranges: dict[str, list[int | float | str]] = {}
 
 
 class ModelConfig(_Section):

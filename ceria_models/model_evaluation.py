@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ceria_models.errors import EvaluationError
-from ceria_models.evaluation_record import Evaluation
+from ceria_models.evaluation_record import Evaluation, read_evaluation
 
 REPORT = "evaluation.json"
 BASELINE = "baseline.json"
@@ -95,10 +95,12 @@ def collect_evaluations(program: str, sources: Iterable[Path]) -> ModelEvaluatio
 
     Raises
     ------
+    TableError
+        If a file cannot be read or is no evaluation.
     EvaluationError
-        If a file cannot be read, or they do not belong together.
+        If they do not belong together.
     """
-    found = [_read(file) for source in sources for file in _files(source)]
+    found = [read_evaluation(file) for source in sources for file in _files(source)]
     own = [one for one in found if one.program == program]
     if not own:
         programs = ", ".join(sorted({one.program for one in found})) or "nothing"
@@ -118,16 +120,6 @@ def _files(source: Path) -> Sequence[Path]:
         return [source]
     baseline = source / BASELINE
     return [source / REPORT, *([baseline] if baseline.is_file() else [])]
-
-
-def _read(file: Path) -> Evaluation:
-    try:
-        return Evaluation.model_validate_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise EvaluationError(
-            f"{file} is no evaluation: {_said(error)}; expected a folder made by `ceria-models "
-            f"evaluate`, or its {REPORT}"
-        ) from error
 
 
 def _said(error: Exception) -> str:

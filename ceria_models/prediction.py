@@ -97,7 +97,7 @@ def predict(
         If the images have another number of dimensions, are too small, constant or not
         finite, or the sampling is impossible.
     """
-    frames = _checked(images, sampling)
+    frames = checked_images(images, sampling)
     tables, labels, confidences, classes, doses = [], [], [], [], []
     warnings: dict[str, bool] = {}
     for number, image in enumerate(frames):
@@ -232,10 +232,26 @@ def _united(parts: list[Peaks]) -> Peaks:
     return together.keep(keep)
 
 
-def _checked(
+def checked_images(
     images: NDArray[np.floating] | NDArray[np.integer], sampling: float
 ) -> NDArray[np.floating] | NDArray[np.integer]:
-    """Refuse what no net can read; return the images as (frame, y, x)."""
+    """Refuse what no net can read.
+
+    Parameters
+    ----------
+    images : array, shape (y, x) or (frame, y, x)
+    sampling : float
+        Å/pixel.
+
+    Returns
+    -------
+    array, shape (frame, y, x)
+
+    Raises
+    ------
+    ImageError
+        As `predict`.
+    """
     array = np.asarray(images)
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ImageError(f"images have the shape {array.shape}; expected (y, x) or (frame, y, x)")

@@ -12,10 +12,12 @@ import pandas as pd
 from ceria_data import __version__
 from ceria_data.errors import OutputError
 from ceria_data.store import refuse_inside_dataset, write_text
+from ceria_models.contrast import apparent_dose
+from ceria_models.domain import departures
 from ceria_models.errors import DomainError
 from ceria_models.images import Images
 from ceria_models.overlay import draw_overlay
-from ceria_models.prediction import Prediction, predict
+from ceria_models.prediction import Prediction, checked_images, predict
 from ceria_models.weights import from_pretrained
 
 COLUMNS = "columns.parquet"
@@ -73,10 +75,14 @@ def run_prediction(
     _refuse_taken(out, overwrite=overwrite)
     refuse_inside_dataset(out)
     model = from_pretrained(model_name)
+    if not force:
+        # A wrong pixel size shows in the first frame, before hours of work on all of them.
+        first = checked_images(images.frames, sampling)[0]
+        found = departures(first, sampling, apparent_dose(first, sampling), model.config.domain)
+        _refuse_far_out(source, [one.text for one in found], any(one.far for one in found))
     prediction = predict(model, images.frames, sampling, on_progress=on_progress)
-    if prediction.far_out and not force:
-        reasons = "; ".join(prediction.warnings[:3])
-        raise DomainError(f"{source}: {reasons}. --force predicts all the same, and says so")
+    if not force:
+        _refuse_far_out(source, prediction.warnings, prediction.far_out)
     table = prediction.columns
     if images.samples is not None:
         table.insert(0, "sample", pd.Series(images.samples)[table["frame"]].to_numpy())
@@ -143,6 +149,12 @@ def _refuse_taken(out: Path, *, overwrite: bool) -> None:
         )
     if not out.is_dir() or (any(out.iterdir()) and not (out / FACTS).is_file()):
         raise OutputError(f"{out} holds something else than a prediction; choose another --out")
+
+
+def _refuse_far_out(source: str, reasons: list[str], far: bool) -> None:
+    if far:
+        shown = "; ".join(reasons[:3])
+        raise DomainError(f"{source}: {shown}. --force predicts all the same, and says so")
 
 
 def _facts(prediction: Prediction, table: pd.DataFrame) -> dict[str, Any]:

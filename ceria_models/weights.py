@@ -20,7 +20,6 @@ from ceria_data.dataset import open_dataset
 from ceria_data.digest import file_sha256
 from ceria_data.errors import OutputError
 from ceria_data.store import write_text
-from ceria_models.card import model_card
 from ceria_models.contrast import apparent_dose, net_input
 from ceria_models.errors import NotAModelError, WeightsError
 from ceria_models.model import Model, ModelConfig, config_json, run_net
@@ -38,6 +37,8 @@ CHECKSUMS = "sha256.json"
 _SEALED = (CONFIG, WEIGHTS, TEST, EVALUATION)
 """What programs read. The card is for people, who may add to it; nothing else is looked at."""
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""Of `torch.save`, new and old, and of pickles of protocol 2 to 5."""
 _FORMAT_VERSION = ModelConfig.model_fields["format_version"].default
 _CONFIG_BYTES = 1 << 20
 """A longer config is none."""
@@ -213,6 +214,8 @@ def card_of(name_or_path: str | Path, measured: ModelEvaluation | None = None) -
     NotAModelError, WeightsError, EvaluationError
         If the model or its evaluations cannot be read.
     """
+    from ceria_models.card import model_card  # slow to import, and not needed to predict
+
     folder = _folder_of(name_or_path, None)
     config = _read_config(folder)
     sums = _check_files(folder)
@@ -351,7 +354,7 @@ def _check_shapes(file: Path, expected: dict[str, tuple[int, ...]]) -> None:
         with safe_open(file, framework="pt") as stored:
             found = {key: tuple(stored.get_slice(key).get_shape()) for key in stored.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{file} is not a safetensors file: {error}") from error
+        raise WeightsError(_not_safetensors(file, error)) from error
     wrong = sorted(
         key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key)
     )
@@ -367,8 +370,15 @@ def _load(file: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(file)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{file} is not a safetensors file: {error}") from error
+        raise WeightsError(_not_safetensors(file, error)) from error
     return tensors
+
+
+def _not_safetensors(file: Path, error: Exception) -> str:
+    with file.open("rb") as stream:
+        pickled = stream.read(4).startswith(_PICKLE_STARTS)
+    what = "a pickle, which may run code when read, and is not read" if pickled else str(error)
+    return f"{file} is not a safetensors file: {what}"
 
 
 def _download(repository: str, revision: str | None) -> Path:
