@@ -57,7 +57,7 @@ def counts_table(evaluation: Evaluation, beside: Sequence[Evaluation]) -> Table:
             cells = [in_words(program.figure("exact", species, dose)) for dose in doses]
             rows.append([species, program.program, *cells])
         prior = [in_words(evaluation.figure("prior_exact", species, dose)) for dose in doses]
-        rows.append([species, "true neighbours alone", *prior])
+        rows.append([species, "neighbours alone", *prior])
         bounds = [None if dose is None else evaluation.bound(species, dose) for dose in doses]
         if any(bounds):
             n = next(one.n for one in bounds if one is not None)

@@ -12,7 +12,7 @@ _WORDS = {
     "f1": "detection F1",
     "exact": "exact count",
     "within_one": "count within ±1",
-    "prior_exact": "exact count from the true neighbours alone",
+    "prior_exact": "exact count from the neighbours alone",
     "macro_f1": "macro-F1 over counts",
     "position_rms": "position, rms per axis",
     "depth_rms": "mean depth, rms",

@@ -110,7 +110,7 @@ def test_figures_on_the_card_are_those_of_the_json(config):
     counts = [tuple(c.strip() for c in line.strip("|").split("|")) for line in lines[2:10]]
     cells = {row[:2]: row[2:] for row in counts if len(row) == 5}
     for species in ("Ce", "O"):
-        for metric, who in (("exact", "fresh"), ("prior_exact", "true neighbours alone")):
+        for metric, who in (("exact", "fresh"), ("prior_exact", "neighbours alone")):
             for dose, cell in zip(DOSES, cells[species, who], strict=True):
                 one = own.figure(metric, species, dose)
                 assert cell == f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
