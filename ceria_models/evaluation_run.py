@@ -175,11 +175,11 @@ def run_evaluation(
         doses = effort.doses or default_doses(dataset)
         ceiling = None if effort.ceiling is None else open_ceiling(effort.ceiling, dataset)
         prior, notes = prior_or_note(data, dataset, advance)
-        on_fit = counter(advance, "images to fit the baseline")
+        on_fit = counter(advance, "fit images")
         fitted = baseline_of(data, on_fit) if effort.baseline else None
         best = None
         if ceiling is not None and prior is not None:
-            on_column = counter(advance, "columns of the ceiling")
+            on_column = counter(advance, "ceiling columns")
             best = ceiling_of(ceiling, dataset, prior, doses, on_column)
 
         def measured(one: CountColumns, name: str, unit: str, steady: int = 0) -> Evaluation:
@@ -203,7 +203,7 @@ def run_evaluation(
         found = described(found, count_columns, notes, doses, effort)
         beside = []
         if fitted is not None:
-            beside = [measured(fitted, BASELINE_NAME, "images of the baseline")]
+            beside = [measured(fitted, BASELINE_NAME, "baseline images")]
         examples = _examples(count_columns, dataset, doses)
         write_report(found, staging, examples=examples, beside=beside)
         write_tables(found, beside, staging)
@@ -240,7 +240,7 @@ def _bounded(
     """Measure a program on the columns of the ceiling, where there are some."""
     if best is None or not len(best):
         return found
-    counted = counter(advance, "images of the ceiling")
+    counted = counter(advance, "ceiling images")
     bounds = measure_bounds(count_columns, dataset, best, counted)
     return found.model_copy(update={"bounds": bounds})
 
@@ -287,7 +287,7 @@ def prior_or_note(
     """Take the prior of a dataset; None and why where it has no training split."""
     if _TRAIN not in dataset.manifest["splits"]:
         return None, [f"no prior: the dataset has no split {_TRAIN} to fit it on"]
-    return prior_of(data, counter(advance, "columns of the prior")), []
+    return prior_of(data, counter(advance, "prior columns")), []
 
 
 def write_tables(found: Evaluation, beside: list[Evaluation], folder: Path) -> None:

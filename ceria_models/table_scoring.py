@@ -80,7 +80,7 @@ def run_scoring(
         found = score_table(columns, dataset, program=program, samples=samples, prior=prior)
         beside = []
         if baseline:
-            fitted = baseline_of(data, counter(advance, "images to fit the baseline"))
+            fitted = baseline_of(data, counter(advance, "fit images"))
             own = table_of(fitted, dataset, samples, advance)
             beside = [
                 score_table(own, dataset, program=BASELINE_NAME, samples=samples, prior=prior)
@@ -116,7 +116,7 @@ def table_of(
     for done, row in enumerate(rows, start=1):
         counts = stored_counts(dataset[int(row)])
         parts.append(count_columns(counts, dataset.field.sampling).assign(sample=int(known[row])))
-        advance("images of the baseline", done, len(rows), 0)
+        advance("baseline images", done, len(rows), 0)
     return pd.concat(parts, ignore_index=True)
 
 
