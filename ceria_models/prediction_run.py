@@ -31,6 +31,7 @@ def run_prediction(
     source: str,
     pictures: int,
     force: bool,
+    runtime: str = "float32",
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[dict[str, Any], list[str]]:
     """Predict images and write `columns.parquet`, `prediction.json` and overlays.
@@ -52,6 +53,8 @@ def run_prediction(
         Frames to draw, evenly over them.
     force : bool
         Go on where the images lie far outside of what the net has seen; the output says so.
+    runtime : str
+        What runs the net, see `runtime.open_runtime`.
     on_progress : callable
         Told frames done and in all.
 
@@ -73,7 +76,7 @@ def run_prediction(
         raise OutputError(f"{out} exists already; choose another --out")
     refuse_inside_dataset(out)
     model = from_pretrained(model_name)
-    prediction = predict(model, images.frames, sampling, on_progress=on_progress)
+    prediction = predict(model, images.frames, sampling, runtime=runtime, on_progress=on_progress)
     if prediction.far_out and not force:
         reasons = "; ".join(prediction.warnings[:3])
         raise DomainError(f"{source}: {reasons}. --force predicts all the same, and says so")
@@ -87,6 +90,7 @@ def run_prediction(
         "dataset": model.config.training.dataset,
         "content_digest": model.config.training.content_digest,
         "software": __version__,
+        "runtime": runtime,
         "sampling_A": sampling,
         "forced": prediction.far_out,
     }

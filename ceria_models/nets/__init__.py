@@ -1,8 +1,11 @@
 """The zoo: a closed registry of nets, and their sizes."""
 
+from copy import deepcopy
+
 from ceria_models.contrast import CHANNELS
 from ceria_models.errors import NotAModelError
 from ceria_models.nets.base import ColumnNet, NetOutput, NetSettings
+from ceria_models.nets.blocks import StandardisedConv
 from ceria_models.nets.mixed_scale import MixedScaleNet
 from ceria_models.nets.unet import AttentionUNet, PlainUNet, ResidualUNet
 
@@ -17,7 +20,7 @@ ARCHITECTURES: dict[str, type[ColumnNet]] = {
 LARGEST = NetSettings("", width=512, levels=64, blocks=32, patch=8, max_count=64)
 """No net may be larger in any of these."""
 
-__all__ = ["ARCHITECTURES", "ColumnNet", "NetOutput", "NetSettings", "create_net"]
+__all__ = ["ARCHITECTURES", "ColumnNet", "NetOutput", "NetSettings", "create_net", "fixed_net"]
 
 
 def create_net(settings: NetSettings) -> ColumnNet:
@@ -55,3 +58,24 @@ def create_net(settings: NetSettings) -> ColumnNet:
                 f"{name} is {value!r}; expected a whole number from 1 to {largest}"
             )
     return ARCHITECTURES[settings.architecture](settings, CHANNELS)
+
+
+def fixed_net(net: ColumnNet) -> ColumnNet:
+    """Copy a net for use without training: kernels are standardised once, not in every run.
+
+    Parameters
+    ----------
+    net : ColumnNet
+        Stays as it is.
+
+    Returns
+    -------
+    ColumnNet
+        In evaluation mode, equal in what it says; its weights have other names.
+    """
+    copy = deepcopy(net).eval().requires_grad_(False)
+    for module in list(copy.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, StandardisedConv):
+                setattr(module, name, child.fixed().requires_grad_(False))
+    return copy

@@ -27,12 +27,29 @@ class StandardisedConv(nn.Conv2d):
         nn.init.zeros_(self.bias)
         self.gain = nn.Parameter(torch.full((outputs, 1, 1, 1), _SILU_GAIN))
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Convolve; zero padding keeps the grid."""
+    def kernel(self) -> Tensor:
+        """Standardise the kernels and multiply them by the gain."""
         centred = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
         norm = centred.square().sum((1, 2, 3), keepdim=True)
-        kernel = centred * (self.gain * torch.rsqrt(norm + _TINY))
-        return F.conv2d(input, kernel, self.bias, 1, self.padding, self.dilation)
+        return centred * (self.gain * torch.rsqrt(norm + _TINY))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve; zero padding keeps the grid."""
+        return F.conv2d(input, self.kernel(), self.bias, 1, self.padding, self.dilation)
+
+    def fixed(self) -> nn.Conv2d:
+        """Make a convolution that has the kernels as they are now, for use without training."""
+        # Weights on the meta device take no memory, and these are not kept.
+        made = nn.Conv2d(
+            self.in_channels,
+            self.out_channels,
+            (self.kernel_size[0], self.kernel_size[1]),
+            padding=self.dilation[0] * (self.kernel_size[0] // 2),
+            dilation=self.dilation[0],
+            device="meta",
+        )
+        made.weight, made.bias = nn.Parameter(self.kernel().detach()), self.bias
+        return made
 
 
 class PlainBlock(nn.Module):
