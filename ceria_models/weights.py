@@ -214,9 +214,10 @@ def weights_sha256(net: ColumnNet) -> str:
 
 
 def _halves(net: ColumnNet) -> dict[str, Tensor]:
-    """Round weights to float16; whole numbers stay."""
+    """Round weights to float16; statistics that are no weights stay as they are."""
+    learned = {name for name, _ in net.named_parameters()}
     return {
-        key: (value.half() if value.is_floating_point() else value).detach().cpu().contiguous()
+        key: (value.half() if key in learned else value).detach().cpu().contiguous()
         for key, value in net.state_dict().items()
     }
 

@@ -35,6 +35,8 @@ class NetSettings:
         Pixels (along each axis) that the first layer takes together.
     max_count : int
         Highest class K.
+    decoder, encoder : str
+        Names in `smp_net`, for its architecture; empty for the others.
     """
 
     architecture: str
@@ -43,6 +45,8 @@ class NetSettings:
     blocks: int
     patch: int
     max_count: int
+    decoder: str = ""
+    encoder: str = ""
 
 
 @dataclass(frozen=True)
