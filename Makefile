@@ -6,7 +6,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_N
 .PHONY: help install demo test slow lint clean
 
 help:
-	@echo "make demo   build, verify and show a small dataset in demo-dataset/"
+	@echo "make demo   build, verify and show a small dataset in demo-dataset/, and count its atoms"
 	@echo "make test   style, types and tests (no GPU, no network)"
 	@echo "make slow   the long tests"
 	@echo "make clean  remove the environment and the demo"
@@ -25,6 +25,7 @@ demo: install
 	$(BIN)/ceria-data build demo --out demo-dataset --overwrite
 	$(BIN)/ceria-data verify demo-dataset
 	$(BIN)/ceria-data preview demo-dataset --html --out demo-dataset.html
+	$(BIN)/ceria-models predict demo-dataset --split test --limit 8 --pictures 2 --out demo-prediction --overwrite
 
 lint: install
 	$(BIN)/ruff check .
@@ -38,4 +39,4 @@ slow: install
 	$(ONE_THREAD) $(BIN)/pytest -q -m slow
 
 clean:
-	rm -rf .venv demo-dataset demo-dataset.html
+	rm -rf .venv demo-dataset demo-dataset.html demo-prediction

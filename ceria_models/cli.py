@@ -142,6 +142,9 @@ def predict(
             "last digits), or an .onnx file that `export` made of the model.",
         ),
     ] = "float32",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier prediction in --out.")
+    ] = False,
     threads: Threads = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -150,7 +153,7 @@ def predict(
     """Count the atoms of every column in images."""
     from ceria_models import DEFAULT
     from ceria_models.images import read_images
-    from ceria_models.prediction_run import run_prediction
+    from ceria_models.prediction_run import run_prediction, table_head
 
     images = read_images(source, split, limit)
     if images.sampling is not None and pixel_size is not None:
@@ -174,10 +177,94 @@ def predict(
             pictures=pictures,
             force=force,
             runtime=runtime,
+            overwrite=overwrite,
             on_progress=lambda done, total: advance("frames", done, total, 0),
         )
     for warning in () if quiet else warnings:
         terminal.warn(warning)
+    terminal.show(facts, quiet=quiet, json=json)
+    if not (quiet or json):
+        typer.echo(f"\n{table_head(Path(facts['table']))}")
+
+
+@app.command()
+def evaluate(
+    model: ModelName,
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Dataset to measure on.")],
+    out: Annotated[Path, typer.Option(help="New folder for the page and the figures.")],
+    split: Annotated[str, typer.Option(help="Split of the dataset.")] = "test",
+    dose: Annotated[
+        list[float] | None, typer.Option(min=1e-3, help="e-/Å² [30, 100, 300, 1000, 3000].")
+    ] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="Images; by default all.")] = None,
+    pairs: Annotated[
+        int | None, typer.Option(min=1, help="Pairs of every case of the paired test [all].")
+    ] = None,
+    stability: Annotated[int, typer.Option(min=0, help="Images recorded 20 times.")] = 10,
+    ceiling: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="What `ceria-data ceiling` wrote.")
+    ] = None,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Measure the classical baseline too.")
+    ] = False,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="Score this table of columns (CSV, parquet); MODEL names the program."),
+    ] = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure a model, or the table of any program, on a split of a dataset."""
+    from ceria_models.evaluation_run import (
+        Effort,
+        program_of,
+        run_evaluation,
+        run_scoring,
+        shown_figures,
+    )
+    from ceria_models.strata import DOSES
+    from ceria_models.weights import from_pretrained
+
+    _set_threads(threads)
+    doses = tuple(sorted(set(dose))) if dose else DOSES
+    with terminal.progress(quiet=quiet or json) as advance:
+        if table is not None:
+            found = run_scoring(table, model, dataset, split, out, advance)
+        else:
+            loaded = from_pretrained(model)
+            effort = Effort(doses, images, pairs, stability, ceiling, baseline)
+            found = run_evaluation(
+                program_of(loaded), loaded.config.name, dataset, split, out, effort, advance
+            )
+    shown = shown_figures(found, out, [None] if table is not None else doses)
+    terminal.show(shown, quiet=quiet, json=json)
+
+
+@app.command()
+def card(
+    model: ModelName,
+    evaluation: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="What `evaluate` wrote about the model, once for each split; by default what "
+            "is stored with it.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File for the card; by default card and figures go into MODEL."),
+    ] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write the card of a model: what it is, how well it counts, where it does not apply."""
+    from ceria_models.card_run import write_card
+
+    facts = write_card(model, evaluation or [], out)
     terminal.show(facts, quiet=quiet, json=json)
 
 

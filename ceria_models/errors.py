@@ -9,6 +9,7 @@
     ├── NotAModelError          2   a folder or name that holds no net this version can load
     ├── TableError              2   a table of columns that cannot be scored
     ├── ExportError             1   an exported file that does not say what the model says
+    ├── EvaluationError         2   files of figures that cannot be read, or do not belong together
     └── WeightsError            1   weights that are not as they should be
 """
 
@@ -39,6 +40,10 @@ class ExportError(CeriaError):
     """An exported file does not say what its model says."""
 
     exit_code = 1
+
+
+class EvaluationError(CeriaError):
+    """Measured figures cannot be read, or are not of one model."""
 
 
 class WeightsError(CeriaError):

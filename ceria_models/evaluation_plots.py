@@ -97,7 +97,6 @@ def example_of(count_columns: CountColumns, sample: Sample, dose: float) -> Exam
 def accuracy_png(
     evaluation: Evaluation,
     beside: Sequence[Evaluation] = (),
-    references: pd.DataFrame | None = None,
 ) -> bytes:
     """Draw the share of exact counts against the dose, beside ceiling and prior.
 
@@ -106,8 +105,6 @@ def accuracy_png(
     evaluation : Evaluation
     beside : sequence of Evaluation
         Other programs on the same images.
-    references : DataFrame, optional
-        dose_e_per_A2, species, ceiling, prior; NaN where unknown.
 
     Returns
     -------
@@ -117,13 +114,13 @@ def accuracy_png(
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     doses: set[float] = set()
     for axis, species in zip(figure.subplots(1, 2, sharey=True), SPECIES, strict=True):
-        own = _reference(references, species)
-        if own is not None and own["ceiling"].notna().any():
-            axis.plot(own["dose_e_per_A2"], own["ceiling"], "k-", label="ceiling (Bayes)")
+        bounds = [b for b in evaluation.bounds if (b.species, b.label) == (species, "all")]
+        if bounds:
+            at = [bound.dose_e_per_A2 for bound in bounds]
+            best = [bound.ceiling for bound in bounds]
+            axis.plot(at, best, "k-", label="ceiling (Bayes)")
         prior = _curve(evaluation, "prior_exact", species)
-        if own is not None and own["prior"].notna().any():
-            axis.plot(own["dose_e_per_A2"], own["prior"], "--", c="0.5", label="neighbours alone")
-        elif len(prior):
+        if len(prior):
             axis.plot(prior["dose"], prior["value"], "--", c="0.5", label="neighbours alone")
         for colour, one in zip(_COLOURS, (evaluation, *beside), strict=False):
             curve = _curve(one, "exact", species)
@@ -337,13 +334,6 @@ def _curve(evaluation: Evaluation, metric: str, species: str) -> pd.DataFrame:
             rows.append((np.sqrt(max(low, high / 3) * high), one.value, one.low, one.high))
     table = pd.DataFrame(rows, columns=["dose", "value", "low", "high"]).astype(float)
     return table.sort_values("dose")
-
-
-def _reference(references: pd.DataFrame | None, species: str) -> pd.DataFrame | None:
-    if references is None:
-        return None
-    own = references[references["species"] == species].sort_values("dose_e_per_A2")
-    return own.reindex(columns=["dose_e_per_A2", "ceiling", "prior"])
 
 
 def _table(evaluation: Evaluation, dose: float | None, species: str) -> dict[str, Any]:

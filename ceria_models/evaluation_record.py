@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ceria_models.errors import TableError
 from ceria_models.paired import Efficiency
 from ceria_models.strata import WINDOW
 
@@ -63,6 +64,40 @@ class CountTable(_Record):
     reliability: list[dict[str, float | None]]
 
 
+class Bound(_Record):
+    """What no program can beat, and what this one reaches on the same columns.
+
+    Attributes
+    ----------
+    axis, label : str
+        The part of the test set, as in `Figure`.
+    dose_e_per_A2 : float
+    species : str
+    n : int
+        Columns whose other possible counts were simulated.
+    ceiling, ceiling_error : float
+        Share of exact counts of the ideal observer who knows all but this one count, and the
+        prior; its standard error.
+    prior : float
+        Share of exact counts of the prior alone.
+    program : float
+        Share of exact counts of the program; a missed column is wrong.
+    position_pm : float
+        Cramér-Rao bound of the position, rms per axis [pm]; median.
+    """
+
+    axis: str
+    label: str
+    dose_e_per_A2: float
+    species: str
+    n: int
+    ceiling: float
+    ceiling_error: float | None
+    prior: float
+    program: float
+    position_pm: float
+
+
 class Evaluation(_Record):
     """All that was measured of one program on one split.
 
@@ -76,6 +111,8 @@ class Evaluation(_Record):
     tables : list of CountTable
     efficiencies : list of dict
         Of the paired test, see `paired.Efficiency`.
+    bounds : list of Bound
+        The ceiling, where one was given.
     notes : list of str
         Rules of scoring, and what could not be measured and why.
     """
@@ -90,6 +127,7 @@ class Evaluation(_Record):
     figures: list[Figure]
     tables: list[CountTable]
     efficiencies: list[dict[str, Any]] = []
+    bounds: list[Bound] = []
     notes: list[str] = []
 
     def frame(self) -> pd.DataFrame:
@@ -138,6 +176,13 @@ class Evaluation(_Record):
         """Add the result of the paired test."""
         return self.model_copy(update={"efficiencies": [vars(one) for one in found]})
 
+    def bound(self, species: str, dose: float, *, label: str = "all") -> Bound | None:
+        """Look a ceiling up; None if it was not measured."""
+        for one in self.bounds:
+            if (one.species, one.dose_e_per_A2, one.label) == (species, dose, label):
+                return one
+        return None
+
     def write(self, file: Path) -> None:
         """Write as JSON."""
         file.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -153,5 +198,18 @@ def read_evaluation(file: Path) -> Evaluation:
     Returns
     -------
     Evaluation
+
+    Raises
+    ------
+    TableError
+        If the file cannot be read or is no evaluation.
     """
-    return Evaluation.model_validate_json(file.read_text(encoding="utf-8"))
+    try:
+        return Evaluation.model_validate_json(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise TableError(f"{file} cannot be read: {error}") from error
+    except ValidationError as error:
+        raise TableError(
+            f"{file} is no evaluation of this version ({error.error_count()} faults); make it "
+            "again with `ceria-models evaluate`"
+        ) from error

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from ceria_data.schema import SPECIES
@@ -18,27 +17,11 @@ from ceria_models.evaluation_plots import (
     strata_png,
 )
 from ceria_models.evaluation_record import Evaluation
+from ceria_models.evaluation_rows import rows_by_dose
 
 PAGE = "evaluation.html"
 _SHOWN = 300.0
 """Dose of the confusion matrix and the strata [e-/Å²]: that of the primary figure."""
-_REFERENCES = ("dose_e_per_A2", "species", "ceiling", "prior")
-_WORDS = {
-    "recall": "columns found (recall)",
-    "precision": "reported columns that are there (precision)",
-    "f1": "detection F1",
-    "exact": "exact count",
-    "within_one": "count within ±1",
-    "prior_exact": "exact count from the neighbours alone",
-    "macro_f1": "macro-F1 over counts",
-    "position_rms": "position, rms per axis",
-    "depth_rms": "mean depth, rms",
-    "calibration_error": "calibration error",
-    "vacancy_auc": "columns with a vacancy told from others (AUC)",
-    "stability": "spread of a count over noise draws",
-    "volume_iou": "3D volume (IoU)",
-    "volume_iou_of_truth": "3D volume from true counts and depths (IoU)",
-}
 
 
 def write_report(
@@ -47,7 +30,6 @@ def write_report(
     *,
     examples: Sequence[Example] = (),
     beside: Sequence[Evaluation] = (),
-    references: pd.DataFrame | None = None,
 ) -> Path:
     """Write `evaluation.html`, which holds all its pictures, and `evaluation.json`.
 
@@ -59,8 +41,6 @@ def write_report(
     examples : sequence of Example
     beside : sequence of Evaluation
         Other programs on the same images, such as the classical baseline.
-    references : DataFrame, optional
-        dose_e_per_A2, species, ceiling, prior.
 
     Returns
     -------
@@ -70,11 +50,8 @@ def write_report(
     Raises
     ------
     ValueError
-        If `references` lacks a column, or `beside` was measured on another dataset or split.
+        If one of `beside` was measured on another dataset or split.
     """
-    missing = [name for name in _REFERENCES if references is not None and name not in references]
-    if missing:
-        raise ValueError(f"the table of ceilings lacks {', '.join(missing)}")
     for other in beside:
         if (other.content_digest, other.split) != (evaluation.content_digest, evaluation.split):
             raise ValueError(
@@ -92,8 +69,8 @@ def write_report(
         evaluation=evaluation,
         primary=evaluation.primary(),
         doses=[None if dose is None else f"{dose:g}" for dose in doses],
-        table=_rows(evaluation, doses),
-        accuracy=_inline(accuracy_png(evaluation, beside, references)),
+        table=rows_by_dose(evaluation, doses),
+        accuracy=_inline(accuracy_png(evaluation, beside)),
         confusion=_inline(confusion_png(evaluation, shown)),
         reliability=_inline(reliability_png(evaluation)) if sure else None,
         strata=_inline(strata_png(evaluation, shown, beside)),
@@ -101,31 +78,6 @@ def write_report(
     )
     (folder / PAGE).write_text(page, encoding="utf-8")
     return folder / PAGE
-
-
-def _rows(
-    evaluation: Evaluation, doses: Sequence[float | None]
-) -> list[tuple[str, str, list[str]]]:
-    """Put figures of the whole test set in words: species, name, a cell per dose."""
-    rows = []
-    for species in (*SPECIES, "both"):
-        for metric, words in _WORDS.items():
-            found = [evaluation.figure(metric, species, dose) for dose in doses]
-            if not any(found):
-                continue
-            cells = []
-            for one in found:
-                if one is None or one.value is None:
-                    cells.append("–")
-                    continue
-                places = 1 if one.unit == "pm" else 3
-                text = f"{one.value:.{places}f}"
-                if one.low is not None and one.high is not None:
-                    text += f" ({one.low:.{places}f} to {one.high:.{places}f})"
-                cells.append(text)
-            unit = next(one.unit for one in found if one is not None)
-            rows.append((species, f"{words} [{unit}]" if unit else words, cells))
-    return rows
 
 
 def _inline(png: bytes) -> str:

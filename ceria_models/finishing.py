@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 from ceria_data import __version__
 from ceria_data.dataset import Dataset
 from ceria_data.detector import record
+from ceria_data.facts import parameter_ranges
 from ceria_data.parameters import camera_from_row
 from ceria_data.randomness import sample_rng
 from ceria_data.schema import SPECIES
@@ -123,9 +124,35 @@ def finish_model(
             content_digest=manifest["content_digest"],
             crops=config.schedule.steps * config.schedule.batch,
             config=config.model_dump(mode="json"),
+            ranges=measure_ranges(dataset),
         ),
     )
     return Model(model_config, net)
+
+
+def measure_ranges(dataset: Dataset) -> dict[str, list[int | float | str]]:
+    """Measure which values the structures, optics and cameras of the split train took.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With the split train.
+
+    Returns
+    -------
+    dict of str to list
+        Lowest and highest value of a number, the distinct words.
+
+    Examples
+    --------
+    >>> from ceria_data.dataset import open_dataset
+    >>> measure_ranges(open_dataset("ceria-columns-mini"))["thickness_atoms"]
+    [3, 10]
+    """
+    samples = dataset.samples[dataset.samples["split"] == "train"]
+    structures = dataset.structures
+    own = structures[structures["structure"].isin(samples["structure"])]
+    return parameter_ranges(samples, own)
 
 
 def measure_domain(dataset: Dataset, train: DecodedSplit, config: TrainingConfig) -> DomainFacts:

@@ -89,7 +89,8 @@ def _of_file(source: Path) -> NDArray[Any]:
     suffix = source.suffix.lower()
     try:
         if suffix == ".npy":
-            values: NDArray[Any] = np.load(source, allow_pickle=False)
+            # Mapped, so that a header cannot ask for more memory than the file has bytes.
+            values: NDArray[Any] = np.load(source, mmap_mode="r", allow_pickle=False)
         elif suffix in (".tif", ".tiff"):
             import tifffile
 

@@ -8,6 +8,9 @@ from torch import Tensor
 from ceria_models.crops import Batch
 from ceria_models.nets import NetOutput
 
+_LOG_SPREAD = (-2.0, 5.0)
+"""Natural logarithms of 0.14 Å and 150 Å: no depth is known better or worse."""
+
 
 @dataclass(frozen=True)
 class SpatialWeights:
@@ -165,12 +168,17 @@ def depth_likelihood(output: NetOutput, batch: Batch) -> Tensor:
     Returns
     -------
     Tensor, scalar
-        Negative logarithm of a normal likelihood, mean over the pixels of columns [nat].
+        Negative logarithm of the likelihood, mean over the pixels of columns [nat].
+
+    Notes
+    -----
+    Student's t with four degrees of freedom: where a net is wrong and sure of itself, as in
+    its first steps, the slope of the loss stays finite; that of a normal one does not.
     """
     weight = batch.probability
-    spread = output.depth_log_spread.clamp(-4.0, 6.0)
+    spread = output.depth_log_spread.clamp(*_LOG_SPREAD)
     deviation = (output.depth - batch.depth) * torch.exp(-spread)
-    score = 0.5 * deviation.square() + spread
+    score = 2.5 * torch.log1p(0.5 * deviation.square()) + spread
     return (weight * score).sum() / weight.sum().clamp_min(1)
 
 

@@ -116,7 +116,18 @@ class DomainFacts(_Section):
 
 
 class TrainingFacts(_Section):
-    """What the net was trained on, and how."""
+    """What the net was trained on, and how.
+
+    Attributes
+    ----------
+    dataset, dataset_version, labels_digest, content_digest : str
+    crops : int
+    config : dict
+        The training config.
+    ranges : dict of str to list
+        Lowest and highest value, or the words, of every quantity drawn for the split train,
+        as from `ceria_data.facts.parameter_ranges`. Empty where it was not measured.
+    """
 
     dataset: str
     dataset_version: str
@@ -124,6 +135,7 @@ class TrainingFacts(_Section):
     content_digest: str
     crops: int
     config: dict[str, Any]
+    ranges: dict[str, list[int | float | str]] = {}
 
 
 class ModelConfig(_Section):
@@ -175,7 +187,7 @@ class Model:
     net: ColumnNet
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write weights, config and a test input with its output.
+        """Write weights, config, a test input with its output, checksums and a card.
 
         Parameters
         ----------

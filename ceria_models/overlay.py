@@ -1,6 +1,7 @@
 """A picture of what was found: the image, and the count of every column on it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
@@ -18,9 +20,16 @@ from ceria_data.pictures import scale_bar
 from ceria_data.schema import SPECIES
 
 _SMOOTH_A = 0.25
-"""Width of the Gaussian that makes the second panel's image readable [Å]."""
+"""Width of the Gaussian that makes the image under the counts readable [Å]."""
 _MAPS = {"Ce": "viridis", "O": "plasma"}
-_SIZES = {"Ce": 7.0, "O": 5.0}
+_SURE = 0.5
+"""A count that is as likely wrong as right is drawn hollow."""
+_PANEL_INCHES = (4.6, 11.0)
+_INCHES_PER_A = 0.22
+"""Gives a disc of a column room for a digit."""
+_DIGIT_SIZE = {"Ce": 9.0 / 16, "O": 7.5 / 16}
+"""Of the length of 1 Å; discs of neighbouring O columns, 1.9 Å apart, do not touch."""
+_SMALLEST_POINTS = 3.0
 
 
 def draw_overlay(
@@ -44,65 +53,94 @@ def draw_overlay(
         PNG to write.
     """
     field = Field((image.shape[0], image.shape[1]), sampling)
+    width = min(max(_INCHES_PER_A * field.extent[1], _PANEL_INCHES[0]), _PANEL_INCHES[1])
     tall = min(max(image.shape[0] / image.shape[1], 0.3), 3.0)
-    figure = Figure(figsize=(15, 4.6 * tall + 0.9), layout="constrained")
+    points_per_A = 72 * width * min(1 / field.extent[1], tall / field.extent[0])
+    figure = Figure(figsize=(3 * width + 1.6, width * tall + 1.1), layout="constrained")
     axes = figure.subplots(1, 3)
     smooth = gaussian_filter(np.asarray(image, dtype=float), _SMOOTH_A / sampling)
     show_image(axes[0], np.asarray(image, dtype=float), field)
-    axes[0].set_title("as recorded")
+    axes[0].set_title("the image as recorded")
+    known = "confidence" in columns
     for axis, species in zip(axes[1:], SPECIES, strict=True):
-        show_image(axis, smooth, field)
+        # The scale is that of the first panel; a bar would hide columns.
+        show_image(axis, smooth, field, bar=False)
         own = columns[columns["species"] == species]
-        _mark(axis, own, species)
-        axis.set_title(f"{species}: atoms in each of {len(own)} columns")
+        axis.set_title(_heading(species, own))
         if len(own):
             top = max(int(own["occupancy"].max()), 2)
             colours = ScalarMappable(Normalize(1, top), _MAPS[species])
+            _mark(axis, own, colours, _DIGIT_SIZE[species] * points_per_A)
+            label = f"{species} atoms in a column"
             ticks = MaxNLocator(integer=True)
-            figure.colorbar(colours, ax=axis, shrink=0.8, label=f"{species} atoms", ticks=ticks)
+            figure.colorbar(colours, ax=axis, shrink=0.8, label=label, ticks=ticks)
     figure.suptitle(title)
+    if known and len(columns):
+        figure.legend(handles=_legend(), loc="outside lower center", ncols=2, frameon=False)
     FigureCanvasAgg(figure)
     figure.savefig(file, dpi=110)
 
 
-def show_image(axis: Axes, image: NDArray[np.floating], field: Field) -> None:
-    """Draw an image as grey values in Å, with a scale bar.
+def show_image(axis: Axes, image: NDArray[np.floating], field: Field, *, bar: bool = True) -> None:
+    """Draw an image as grey values in Å.
 
     Parameters
     ----------
     axis : matplotlib.axes.Axes
     image : array of float, shape (y, x)
     field : Field
+    bar : bool
+        With a scale bar.
     """
     low, high = np.percentile(image, (0.5, 99.5))
     step = field.sampling
     ny, nx = image.shape
     extent = (-0.5 * step, (nx - 0.5) * step, (ny - 0.5) * step, -0.5 * step)
     axis.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-9), extent=extent)
-    scale_bar(axis, field, fontsize=12)
+    if bar:
+        scale_bar(axis, field, fontsize=12)
     axis.set_axis_off()
 
 
-def _mark(axis: Axes, columns: pd.DataFrame, species: str) -> None:
-    """Write the count of every column; columns the net is less sure of are fainter."""
-    if not len(columns):
-        return
-    top = max(int(columns["occupancy"].max()), 2)
-    colours = ScalarMappable(Normalize(1, top), _MAPS[species])
+def _heading(species: str, columns: pd.DataFrame) -> str:
+    below = "on the smoothed image"
+    if len(columns) and "confidence" in columns:
+        below = f"mean confidence {columns['confidence'].mean():.2f}, {below}"
+    return f"{species}: atoms in each of {len(columns)} columns\n{below}"
+
+
+def _mark(axis: Axes, columns: pd.DataFrame, colours: ScalarMappable, points: float) -> None:
+    """Write the count of every column on a disc; hollow where it is more likely wrong."""
     sure = columns["confidence"] if "confidence" in columns else pd.Series(1.0, columns.index)
+    size = max(points, _SMALLEST_POINTS)
     for x, y, count, confidence in zip(
         columns["x_A"], columns["y_A"], columns["occupancy"], sure, strict=True
     ):
         colour = colours.to_rgba(count)
+        full = confidence >= _SURE
+        bright = sum(colour[:3]) > 1.4
         axis.text(
             x,
             y,
             str(count),
             ha="center",
-            va="center",
-            fontsize=_SIZES[species],
-            color="black" if sum(colour[:3]) > 1.4 else "white",
-            alpha=0.45 + 0.55 * float(confidence),
-            bbox={"boxstyle": "circle,pad=0.18", "facecolor": colour, "edgecolor": "none"},
+            va="center_baseline",
+            fontsize=size if count < 10 else 0.8 * size,
+            color="black" if full and bright else "white",
+            bbox={
+                "boxstyle": "circle,pad=0.15",
+                "facecolor": colour if full else "0.15",
+                "edgecolor": colour,
+                "linewidth": 1.0,
+            },
             clip_on=True,
         )
+
+
+def _legend() -> list[Line2D]:
+    style: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 9, "color": "0.4"}
+    hollow = f"hollow: below {_SURE:g}, the count may well be another"
+    return [
+        Line2D([], [], label=f"filled: confidence {_SURE:g} or more", **style),
+        Line2D([], [], label=hollow, markerfacecolor="none", **style),
+    ]

@@ -103,7 +103,7 @@ def predict(
     ConfigError, NotAModelError, MissingExtraError
         If the runtime cannot be used.
     """
-    frames = _checked(images, sampling)
+    frames = checked_images(images, sampling)
     run = open_runtime(model, runtime)
     tables, labels, confidences, classes, doses = [], [], [], [], []
     warnings: dict[str, bool] = {}
@@ -240,10 +240,26 @@ def _united(parts: list[Peaks]) -> Peaks:
     return together.keep(keep)
 
 
-def _checked(
+def checked_images(
     images: NDArray[np.floating] | NDArray[np.integer], sampling: float
 ) -> NDArray[np.floating] | NDArray[np.integer]:
-    """Refuse what no net can read; return the images as (frame, y, x)."""
+    """Refuse what no net can read.
+
+    Parameters
+    ----------
+    images : array, shape (y, x) or (frame, y, x)
+    sampling : float
+        Å/pixel.
+
+    Returns
+    -------
+    array, shape (frame, y, x)
+
+    Raises
+    ------
+    ImageError
+        As `predict`.
+    """
     array = np.asarray(images)
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ImageError(f"images have the shape {array.shape}; expected (y, x) or (frame, y, x)")

@@ -12,10 +12,12 @@ import pandas as pd
 from ceria_data import __version__
 from ceria_data.errors import OutputError
 from ceria_data.store import refuse_inside_dataset, write_text
+from ceria_models.contrast import apparent_dose
+from ceria_models.domain import departures
 from ceria_models.errors import DomainError
 from ceria_models.images import Images
 from ceria_models.overlay import draw_overlay
-from ceria_models.prediction import Prediction, predict
+from ceria_models.prediction import Prediction, checked_images, predict
 from ceria_models.weights import from_pretrained
 
 COLUMNS = "columns.parquet"
@@ -32,11 +34,10 @@ def run_prediction(
     pictures: int,
     force: bool,
     runtime: str = "float32",
+    overwrite: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[dict[str, Any], list[str]]:
     """Predict images and write `columns.parquet`, `prediction.json` and overlays.
-
-    The folder appears whole or not at all.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ def run_prediction(
     model_name : str
         As for `from_pretrained`.
     out : Path
-        New folder.
+        New folder; it appears whole or not at all.
     source : str
         Where the images come from, for the record.
     pictures : int
@@ -55,31 +56,36 @@ def run_prediction(
         Go on where the images lie far outside of what the net has seen; the output says so.
     runtime : str
         What runs the net, see `runtime.open_runtime`.
+    overwrite : bool
+        Replace an earlier prediction in `out`.
     on_progress : callable
         Told frames done and in all.
 
     Returns
     -------
     dict
-        What was found.
+        What was found, and the first rows of the table.
     list of str
         Warnings.
 
     Raises
     ------
     OutputError
-        If the folder is taken.
+        If the folder is taken, or holds something else than a prediction.
     DomainError
         If an image lies far outside, without `force`.
     """
-    if out.exists():
-        raise OutputError(f"{out} exists already; choose another --out")
+    _refuse_taken(out, overwrite=overwrite)
     refuse_inside_dataset(out)
     model = from_pretrained(model_name)
+    if not force:
+        # A wrong pixel size shows in the first frame, before hours of work on all of them.
+        first = checked_images(images.frames, sampling)[0]
+        found = departures(first, sampling, apparent_dose(first, sampling), model.config.domain)
+        _refuse_far_out(source, [one.text for one in found], any(one.far for one in found))
     prediction = predict(model, images.frames, sampling, runtime=runtime, on_progress=on_progress)
-    if prediction.far_out and not force:
-        reasons = "; ".join(prediction.warnings[:3])
-        raise DomainError(f"{source}: {reasons}. --force predicts all the same, and says so")
+    if not force:
+        _refuse_far_out(source, prediction.warnings, prediction.far_out)
     table = prediction.columns
     if images.samples is not None:
         table.insert(0, "sample", pd.Series(images.samples)[table["frame"]].to_numpy())
@@ -101,13 +107,58 @@ def run_prediction(
         table.to_parquet(staging / COLUMNS, index=False)
         _draw(images, prediction, sampling, staging, pictures)
         write_text(staging / FACTS, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        if out.exists():
+            shutil.rmtree(out)
         staging.rename(out)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+    pictures_there = sorted(str(file) for file in out.glob("overlay_*.png"))
     shown = {"prediction": str(out), "model": model.config.name} | {
-        key: facts[key] for key in ("frames", "columns", "in_domain", "forced")
+        key: facts[key] for key in ("frames", "columns", "atoms", "in_domain", "forced")
     }
-    return shown, prediction.warnings
+    return shown | {"table": str(out / COLUMNS), "pictures": pictures_there}, prediction.warnings
+
+
+def table_head(file: Path, rows: int = 6) -> str:
+    """Write the first rows of a table of columns for a terminal.
+
+    Parameters
+    ----------
+    file : Path
+        `columns.parquet`.
+    rows : int
+        Of each species in the first image.
+
+    Returns
+    -------
+    str
+        Lines of equal width, with the unit in the heads.
+    """
+    table = pd.read_parquet(file)
+    first = "sample" if "sample" in table else "frame"
+    shown = [first, "species", "x_A", "y_A", "occupancy", "confidence", "z_mean_A"]
+    own = table[table["frame"] == table["frame"].min()].groupby("species").head(rows)
+    places = {"x_A": "{:.2f}", "y_A": "{:.2f}", "confidence": "{:.3f}", "z_mean_A": "{:.2f}"}
+    formats = {name: text.format for name, text in places.items()}
+    return str(own[shown].to_string(index=False, formatters=formats))
+
+
+def _refuse_taken(out: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that is there, or that holds something else than a prediction."""
+    if not out.exists():
+        return
+    if not overwrite:
+        raise OutputError(
+            f"{out} exists already; choose another --out, or replace it with --overwrite"
+        )
+    if not out.is_dir() or (any(out.iterdir()) and not (out / FACTS).is_file()):
+        raise OutputError(f"{out} holds something else than a prediction; choose another --out")
+
+
+def _refuse_far_out(source: str, reasons: list[str], far: bool) -> None:
+    if far:
+        shown = "; ".join(reasons[:3])
+        raise DomainError(f"{source}: {shown}. --force predicts all the same, and says so")
 
 
 def _facts(prediction: Prediction, table: pd.DataFrame) -> dict[str, Any]:

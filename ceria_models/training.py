@@ -1,6 +1,5 @@
 """The training of a net: one loop, from crops to averaged weights."""
 
-import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from ceria_models.decoded import DecodedSplit
 from ceria_models.errors import TrainingError
 from ceria_models.machine import Machine
 from ceria_models.nets import ColumnNet, NetOutput, create_net
+from ceria_models.optimiser import NetOptimiser
 from ceria_models.training_config import (
     LossSection,
     ScheduleSection,
@@ -188,23 +188,20 @@ class _State:
             self.net.load_state_dict(init, strict=True)
         self.average = create_net(config.net.settings(max_count)).to(device).eval()
         self.average.load_state_dict(self.net.state_dict())
-        self.optimiser = _optimiser(self.net, config.schedule)
+        self.optimiser = NetOptimiser(self.net, config.schedule)
 
     def learn(self, loss: Tensor) -> float:
         """Make one step against the gradient of a loss; return the learning rate."""
         schedule = self.config.schedule
-        rate = learning_rate(schedule, self.step)
         if not torch.isfinite(loss):
             raise TrainingError(
-                f"the loss is {loss.item()} in step {self.step}; lower the learning rate "
-                f"({rate:.3g})"
+                f"the loss is {loss.item()} in step {self.step}; lower the learning rates "
+                f"({schedule.learning_rate:.3g}, {schedule.kernel_learning_rate:.3g})"
             )
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.forget_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.net.parameters(), schedule.clip)
-        self.optimiser.step()
+        rate = self.optimiser.step(self.step)
         self._follow(schedule.average)
         self.step += 1
         return rate
@@ -255,22 +252,6 @@ class _State:
                 self.optimiser.state_dict(),
             ),
         )
-
-
-def learning_rate(schedule: ScheduleSection, step: int) -> float:
-    """Evaluate the learning rate: a linear rise, then half a cosine.
-
-    Examples
-    --------
-    >>> schedule = ScheduleSection(crops=100, batch=1, learning_rate=1.0, warm_up=0.1)
-    >>> [round(learning_rate(schedule, step), 2) for step in (0, 9, 10, 55, 99)]
-    [0.1, 1.0, 1.0, 0.5, 0.0]
-    """
-    warm_up = schedule.warm_up * schedule.steps
-    if step < warm_up:
-        return schedule.learning_rate * (step + 1) / math.ceil(warm_up)
-    part = (step - warm_up) / max(schedule.steps - warm_up, 1)
-    return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * part))
 
 
 def loss_terms(
@@ -334,18 +315,6 @@ def _batches(crops: Crops, order: CropOrder, workers: int, meter: "_Meter") -> I
 def _one_thread(_worker: int) -> None:
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
-
-
-def _optimiser(net: ColumnNet, schedule: ScheduleSection) -> torch.optim.AdamW:
-    """Decay kernels only, not gains and biases."""
-    named = list(net.named_parameters())
-    kernels = [p for name, p in named if name.endswith("weight")]
-    rest = [p for name, p in named if not name.endswith("weight")]
-    groups = [
-        {"params": kernels, "weight_decay": schedule.weight_decay},
-        {"params": rest, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=schedule.learning_rate, fused=True)
 
 
 class _Meter:

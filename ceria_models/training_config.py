@@ -132,11 +132,12 @@ class LossSection(_Section):
 
 
 class ScheduleSection(_Section):
-    """AdamW with linear warm-up and cosine decay, and the average of the weights."""
+    """Muon and AdamW with linear warm-up and cosine decay, and the average of the weights."""
 
     crops: Annotated[int, Field(ge=1)]
     batch: Annotated[int, Field(ge=1)]
-    learning_rate: Positive
+    learning_rate: Positive = 2e-3
+    kernel_learning_rate: Positive = 0.02
     warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.02
     weight_decay: NotNegative = 0.01
     clip: Positive = 1.0

@@ -93,6 +93,7 @@ def run_training(
         If `init` is another net than the config's, or see `train`.
     """
     dataset = open_dataset(data)
+    _check_dataset(dataset, data)
     max_count = int(dataset.manifest["max_count"])
     settings = config.net.settings(max_count)
     weights = _initial(init, settings)
@@ -142,6 +143,14 @@ def run_training(
     log.close()
     _save(net, config, dataset, splits, out, watch)
     return {"model": str(out / MODEL), "log": str(out), "validation": figures}
+
+
+def _check_dataset(dataset: Dataset, data: str | Path) -> None:
+    """Refuse a dataset without a needed split or table before a folder is made."""
+    for split in ("train", "validation"):
+        open_dataset(data, split)
+    # Reading is the check: both tables are read when they are first asked for.
+    _ = dataset.columns, dataset.structures
 
 
 def _save(

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from importlib import resources
@@ -21,9 +20,11 @@ from torch import Tensor
 from ceria_data.dataset import open_dataset
 from ceria_data.digest import file_sha256
 from ceria_data.errors import OutputError
+from ceria_data.store import write_text
 from ceria_models.contrast import apparent_dose, net_input
 from ceria_models.errors import NotAModelError, WeightsError
 from ceria_models.model import Model, ModelConfig, config_json, run_net
+from ceria_models.model_evaluation import ModelEvaluation, read_model_evaluation
 from ceria_models.nets import ColumnNet, create_net
 
 DEFAULT = "residual-unet-base"
@@ -31,8 +32,14 @@ DEFAULT = "residual-unet-base"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 TEST = "test.safetensors"
+EVALUATION = "evaluation.json"
+CARD = "README.md"
 CHECKSUMS = "sha256.json"
+_SEALED = (CONFIG, WEIGHTS, TEST, EVALUATION)
+"""What programs read. The card is for people, who may add to it; nothing else is looked at."""
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""Of `torch.save`, new and old, and of pickles of protocol 2 to 5."""
 _FORMAT_VERSION = ModelConfig.model_fields["format_version"].default
 _CONFIG_BYTES = 1 << 20
 """A longer config is none."""
@@ -120,8 +127,8 @@ def load_model(folder: Path) -> Model:
     return Model(config, net.eval())
 
 
-def save_model(model: Model, folder: Path) -> None:
-    """Write a model: weights as float16, config, a test input with its output, checksums.
+def save_model(model: Model, folder: Path, measured: ModelEvaluation | None = None) -> None:
+    """Write a model: weights as float16, config, a test input with its output, checksums, card.
 
     The folder appears whole or not at all.
 
@@ -130,6 +137,8 @@ def save_model(model: Model, folder: Path) -> None:
     model : Model
     folder : Path
         New or empty folder.
+    measured : ModelEvaluation, optional
+        Of these weights.
 
     Raises
     ------
@@ -148,7 +157,10 @@ def save_model(model: Model, folder: Path) -> None:
         rounded = create_net(model.config.net.settings()).eval()
         rounded.load_state_dict(_floats(halves))
         save_file(_test_case(Model(model.config, rounded)), staging / TEST)
+        if measured is not None:
+            measured.write(staging / EVALUATION)
         write_checksums(staging)
+        write_text(staging / CARD, card_of(staging))
         if folder.exists():
             folder.rmdir()
         staging.rename(folder)
@@ -156,17 +168,63 @@ def save_model(model: Model, folder: Path) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def attach_evaluation(folder: Path, measured: ModelEvaluation) -> None:
+    """Put evaluations beside the weights they were measured of, and write the card anew.
+
+    Parameters
+    ----------
+    folder : Path
+        A model; evaluations that are there are replaced.
+    measured : ModelEvaluation
+
+    Raises
+    ------
+    NotAModelError, WeightsError
+        As `from_pretrained`.
+    """
+    _read_config(folder)
+    _check_files(folder, without=(EVALUATION,))
+    partial = folder / f"{EVALUATION}.partial"
+    measured.write(partial)
+    partial.replace(folder / EVALUATION)
+    write_checksums(folder)
+    write_text(folder / CARD, card_of(folder))
+
+
+def card_of(name_or_path: str | Path, measured: ModelEvaluation | None = None) -> str:
+    """Write the card of a model on the disk.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        As for `from_pretrained`.
+    measured : ModelEvaluation, optional
+        Instead of the evaluations that are stored with the model.
+
+    Returns
+    -------
+    str
+        Markdown, see `card.model_card`.
+
+    Raises
+    ------
+    NotAModelError, WeightsError, EvaluationError
+        If the model or its evaluations cannot be read.
+    """
+    from ceria_models.card import model_card  # slow to import, and not needed to predict
+
+    folder = _folder_of(name_or_path, None)
+    config = _read_config(folder)
+    sums = _check_files(folder)
+    if measured is None and (folder / EVALUATION).is_file():
+        measured = read_model_evaluation(folder / EVALUATION)
+    return model_card(config, sums[WEIGHTS], measured)
+
+
 def write_checksums(folder: Path) -> None:
-    """Write the sha256 of every file of a model, so that damage is seen."""
-    files = sorted(p for p in folder.iterdir() if p.is_file() and p.name != CHECKSUMS)
-    sums = {file.name: file_sha256(file) for file in files}
-    text = json.dumps(sums, indent=1) + "\n"
-    partial = folder / f"{CHECKSUMS}.partial"
-    with partial.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(folder / CHECKSUMS)
+    """Write the sha256 of the files of a model that programs read, so that damage is seen."""
+    sums = {name: file_sha256(folder / name) for name in _SEALED if (folder / name).is_file()}
+    write_text(folder / CHECKSUMS, json.dumps(sums, indent=1) + "\n")
 
 
 def verify_model(name_or_repo_or_path: str | Path, revision: str | None = None) -> dict[str, Any]:
@@ -288,8 +346,12 @@ def _read_config(folder: Path) -> ModelConfig:
         raise NotAModelError(f"{file} cannot be read: {error}") from error
 
 
-def _check_files(folder: Path) -> None:
-    """Compare every file with the checksums; a model without them is not whole."""
+def _check_files(folder: Path, without: tuple[str, ...] = ()) -> dict[str, str]:
+    """Compare files with the checksums, and return these; a model without them is not whole.
+
+    Evaluations may be missing, but must be as they were if they are there. Names that are not
+    of a model are not looked at.
+    """
     try:
         sums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
         named = {str(name): str(value) for name, value in sums.items()}
@@ -297,13 +359,16 @@ def _check_files(folder: Path) -> None:
         raise WeightsError(
             f"{folder / CHECKSUMS} cannot be read ({error}); get the model anew"
         ) from error
-    for name in (CONFIG, WEIGHTS, TEST):
+    for name in _SEALED:
         file = folder / name
+        if name in without or (name == EVALUATION and name not in named and not file.exists()):
+            continue
         if name not in named or not file.is_file() or file_sha256(file) != named[name]:
             raise WeightsError(
                 f"{file} differs from its sha256 in {CHECKSUMS}; it was changed or damaged: get "
                 "the model anew"
             )
+    return named
 
 
 def _check_shapes(file: Path, expected: dict[str, tuple[int, ...]]) -> None:
@@ -312,7 +377,7 @@ def _check_shapes(file: Path, expected: dict[str, tuple[int, ...]]) -> None:
         with safe_open(file, framework="pt") as stored:
             found = {key: tuple(stored.get_slice(key).get_shape()) for key in stored.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{file} is not a safetensors file: {error}") from error
+        raise WeightsError(_not_safetensors(file, error)) from error
     wrong = sorted(
         key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key)
     )
@@ -328,8 +393,15 @@ def _load(file: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(file)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{file} is not a safetensors file: {error}") from error
+        raise WeightsError(_not_safetensors(file, error)) from error
     return tensors
+
+
+def _not_safetensors(file: Path, error: Exception) -> str:
+    with file.open("rb") as stream:
+        pickled = stream.read(4).startswith(_PICKLE_STARTS)
+    what = "a pickle, which may run code when read, and is not read" if pickled else str(error)
+    return f"{file} is not a safetensors file: {what}"
 
 
 def _download(repository: str, revision: str | None) -> Path:
@@ -342,7 +414,7 @@ def _download(repository: str, revision: str | None) -> Path:
             snapshot_download(
                 repository,
                 revision=revision,
-                allow_patterns=[CONFIG, WEIGHTS, TEST, CHECKSUMS, "README.md"],
+                allow_patterns=[*_SEALED, CHECKSUMS, CARD],
             )
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:

@@ -9,11 +9,25 @@ _SILU_GAIN = 1.676
 """Makes up for the variance that SiLU takes from normal numbers."""
 
 
-class StandardisedConv(nn.Conv2d):
+class StandardisedConv(nn.Module):
     """A convolution whose kernels have zero mean and unit norm, times a learned gain.
 
     It keeps activations in bounds without looking at them, so that an image's result
     depends neither on the batch nor on the size of the image.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Channels.
+    size : int
+        Pixels of a kernel along each axis, an odd number.
+    dilation : int
+        Pixels from one of its pixels to the next.
+
+    Attributes
+    ----------
+    kernels : Parameter, shape (output, input * size * size)
+        A row for each output: a matrix, as `optimiser.optimisers` wants it.
 
     References
     ----------
@@ -21,32 +35,32 @@ class StandardisedConv(nn.Conv2d):
     """
 
     def __init__(self, inputs: int, outputs: int, size: int = 3, dilation: int = 1) -> None:
-        super().__init__(inputs, outputs, size, padding=dilation * (size // 2), dilation=dilation)
-        nn.init.normal_(self.weight)
-        assert self.bias is not None
-        nn.init.zeros_(self.bias)
-        self.gain = nn.Parameter(torch.full((outputs, 1, 1, 1), _SILU_GAIN))
+        super().__init__()
+        self.shape = (outputs, inputs, size, size)
+        self.padding, self.dilation = dilation * (size // 2), dilation
+        fan_in = inputs * size**2
+        # Rows of norm 1. Their length means nothing to the result, but the longer they are
+        # the less an optimiser turns them.
+        self.kernels = nn.Parameter(torch.randn(outputs, fan_in) / fan_in**0.5)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.gain = nn.Parameter(torch.full((outputs, 1), _SILU_GAIN))
 
     def kernel(self) -> Tensor:
-        """Standardise the kernels and multiply them by the gain."""
-        centred = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
-        norm = centred.square().sum((1, 2, 3), keepdim=True)
-        return centred * (self.gain * torch.rsqrt(norm + _TINY))
+        """Standardise the kernels and multiply them by the gain: (output, input, y, x)."""
+        centred = self.kernels - self.kernels.mean(1, keepdim=True)
+        norm = centred.square().sum(1, keepdim=True)
+        return (centred * (self.gain * torch.rsqrt(norm + _TINY))).view(self.shape)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Convolve; zero padding keeps the grid."""
-        return F.conv2d(input, self.kernel(), self.bias, 1, self.padding, self.dilation)
+        return F.conv2d(x, self.kernel(), self.bias, 1, self.padding, self.dilation)
 
     def fixed(self) -> nn.Conv2d:
         """Make a convolution that has the kernels as they are now, for use without training."""
+        outputs, inputs, size, _ = self.shape
         # Weights on the meta device take no memory, and these are not kept.
         made = nn.Conv2d(
-            self.in_channels,
-            self.out_channels,
-            (self.kernel_size[0], self.kernel_size[1]),
-            padding=self.dilation[0] * (self.kernel_size[0] // 2),
-            dilation=self.dilation[0],
-            device="meta",
+            inputs, outputs, size, padding=self.padding, dilation=self.dilation, device="meta"
         )
         made.weight, made.bias = nn.Parameter(self.kernel().detach()), self.bias
         return made

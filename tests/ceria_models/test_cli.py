@@ -44,6 +44,24 @@ def test_predicting_a_dataset_writes_tables_and_pictures(monkeypatch, capsys, tm
     code, _, err = run(monkeypatch, capsys, "predict", *arguments, "--out", out)
     assert code == 2
     assert "exists already" in err
+    code, text, _ = run(monkeypatch, capsys, "predict", *arguments, "--out", out, "--overwrite")
+    assert code == 0
+    assert len(list(out.glob("overlay_*.png"))) == 2
+    shown = text[text.index(" sample species") :].splitlines()
+    first = table[table["frame"] == 0].groupby("species").head(6)
+    assert [line.split()[4] for line in shown[1:]] == [str(n) for n in first["occupancy"]]
+
+
+def test_only_a_prediction_is_replaced(monkeypatch, capsys, tmp_path, model):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
+    code, _, err = run(
+        monkeypatch, capsys, "predict", "ceria-columns-mini", "--limit", 1, "--model", model,
+        "--out", tmp_path / "mine", "--overwrite",
+    )  # fmt: skip
+    assert code == 2
+    assert "something else than a prediction" in err
+    assert (tmp_path / "mine" / "thesis.tex").exists()
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".tif"])

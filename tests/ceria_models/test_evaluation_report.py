@@ -2,14 +2,13 @@
 
 import re
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from ceria_data.dataset import open_dataset
 from ceria_models.evaluation import evaluate
 from ceria_models.evaluation_plots import accuracy_png, confusion_png, example_of, example_png
-from ceria_models.evaluation_record import read_evaluation
+from ceria_models.evaluation_record import Bound, read_evaluation
 from ceria_models.evaluation_report import write_report
 from ceria_models.paired import Efficiency
 from ceria_models.strata import choose_rows
@@ -34,13 +33,12 @@ def result(test_split, fake):
 
 def test_the_page_is_self_contained_and_complete(result, test_split, fake, tmp_path):
     example = example_of(fake, test_split[int(choose_rows(test_split, 6)[0])], 300.0)
-    references = pd.DataFrame(
-        {"dose_e_per_A2": [300.0] * 2, "species": ["Ce", "O"], "ceiling": [0.96, np.nan],
-         "prior": [0.75, 0.6]}
+    bound = Bound(
+        axis="all", label="all", dose_e_per_A2=300.0, species="Ce", n=50, ceiling=0.96,
+        ceiling_error=0.01, prior=0.75, program=0.72, position_pm=2.34,
     )  # fmt: skip
-    page = write_report(
-        result, tmp_path / "new", examples=[example], beside=[result], references=references
-    )
+    result = result.model_copy(update={"bounds": [bound]})
+    page = write_report(result, tmp_path / "new", examples=[example], beside=[result])
     text = page.read_text(encoding="utf-8")
     sources = re.findall(r'src="([^"]{0,30})', text)
     assert len(sources) == 5
@@ -48,18 +46,13 @@ def test_the_page_is_self_contained_and_complete(result, test_split, fake, tmp_p
     assert "<fake>" not in text
     assert "&lt;fake&gt;" in text
     assert "0.41 (0.20 to 0.60)" in text
+    assert "0.960 ± 0.010</td>\n<td>0.75</td><td>2.3</td>" in text
     exact = result.figure("exact", "Ce", 300.0)
     assert f"{exact.value:.3f} ({exact.low:.3f} to {exact.high:.3f})" in text
     assert read_evaluation(tmp_path / "new" / "evaluation.json") == result
 
 
 def test_what_does_not_belong_together_is_refused(result, tmp_path):
-    with pytest.raises(ValueError, match="lacks ceiling"):
-        write_report(
-            result,
-            tmp_path,
-            references=pd.DataFrame({"dose_e_per_A2": [], "species": [], "prior": []}),
-        )
     other = result.model_copy(update={"split": "validation"})
     with pytest.raises(ValueError, match=r"expected ceria-columns-mini 1\.0\.0, test"):
         write_report(result, tmp_path, beside=[other])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from ceria_models import losses
 from ceria_models.crops import Batch
@@ -61,11 +62,30 @@ def test_dice_of_a_perfect_answer_is_nought():
     assert float(losses.dice(output, batch)) == pytest.approx(0, abs=1e-6)
 
 
-def test_the_likelihood_of_a_depth_is_that_of_a_normal_number():
+def test_the_likelihood_of_a_depth_is_that_of_students_t():
     output, batch = case([0.0, 0.0], occupancy=1, probability=1.0)
     spread = NetOutput(output.logits, output.depth + 1.0, output.depth + np.log(2), output.offset)
-    expected = 0.5 * ((1 - 3) / 2) ** 2 + np.log(2)
-    assert float(losses.depth_likelihood(spread, batch)) == pytest.approx(expected, rel=1e-5)
+    # The standard deviation is 2 Å; that of the t distribution with scale 1 is sqrt(2) for four
+    # degrees of freedom. Constants do not count, so one likelihood is compared with another.
+    scale = 2 / np.sqrt(2)
+    far, near = (-stats.t.logpdf(d, df=4, scale=scale) for d in (1 - 3, 0.0))
+    right = NetOutput(output.logits, batch.depth, output.depth + np.log(2), output.offset)
+    found = losses.depth_likelihood(spread, batch) - losses.depth_likelihood(right, batch)
+    assert float(found) == pytest.approx(far - near, rel=1e-5)
+    wider = NetOutput(output.logits, batch.depth, output.depth + np.log(4), output.offset)
+    step = losses.depth_likelihood(wider, batch) - losses.depth_likelihood(right, batch)
+    assert float(step) == pytest.approx(np.log(2), rel=1e-5)
+
+
+def test_a_depth_that_is_wrong_and_sure_has_a_bounded_slope():
+    output, batch = case([0.0, 0.0], occupancy=1, probability=1.0)
+    spread = (output.depth - 9.0).requires_grad_()
+    depth = (output.depth + 1e4).requires_grad_()
+    losses.depth_likelihood(
+        NetOutput(output.logits, depth, spread, output.offset), batch
+    ).backward()
+    assert float(depth.grad.abs().sum()) < 1
+    assert float(spread.grad.abs().sum()) <= 4
 
 
 def test_offsets_count_in_angstrom():

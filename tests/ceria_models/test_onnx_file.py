@@ -87,7 +87,7 @@ def test_predictions_are_equal(model, exported):
 def test_a_file_of_another_model_is_not_used(exported):
     other = fresh()
     with torch.no_grad():
-        other.net.stem.weight[0, 0, 0, 0] += 0.5
+        other.net.stem.kernels[0, 0] += 0.5
     with pytest.raises(NotAModelError, match="not made of the weights"):
         predict(other, np.eye(40), 0.2, runtime=exported["file"])
 
