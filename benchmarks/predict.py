@@ -1,10 +1,9 @@
 """Frames per second of prediction, beside plain PyTorch, another U-Net and the machine's peak.
 
-    python benchmarks/predict.py [MODEL] [--threads N]        # about four minutes, one thread
+    python benchmarks/predict.py [MODEL] [--threads N]        # about five minutes, one thread
 
-Needs ceria[onnx,smp]. Without a model the net is `residual-unet-base` with fresh weights: as
-fast, but its counts mean nothing. In one process, in turns, for images of 160, 512 and 1024
-pixels along an axis:
+Needs ceria[onnx,smp]. By default the bundled net. In one process, in turns, for images of 160, 512
+and 1024 pixels along an axis:
 
 * the net alone: float32, bfloat16 and ONNX Runtime as `predict --runtime` runs them; eager:
   the same net called as PyTorch comes, float32; smp: the U-Net of segmentation_models_pytorch
@@ -14,8 +13,8 @@ pixels along an axis:
 * the floor: FLOPs of the net over those that a large matrix product reaches on this machine.
 
 Ratios are taken turn by turn, and given as median (lowest to highest). Then: how many columns get
-another count than in float32, and the peak memory of separate processes that predict larger
-images in tiles, or run the net on the whole image at once.
+another count than in float32, and the peak memory of separate processes: `predict` of a large
+image, the net alone on its tiles, and the net on a whole image at once.
 """
 
 import argparse
@@ -36,63 +35,20 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ceria_data.dataset import open_dataset
 from ceria_data.schema import SPECIES
-from ceria_models import from_pretrained, predict
+from ceria_models import DEFAULT, from_pretrained, predict
 from ceria_models.contrast import CHANNELS, net_input
-from ceria_models.model import (
-    CalibrationFacts,
-    DecodingFacts,
-    DomainFacts,
-    Model,
-    ModelConfig,
-    NetFacts,
-    TrainingFacts,
-    fresh_model,
-    run_net,
-)
+from ceria_models.model import Model, run_net
 from ceria_models.nets.smp_net import _library
 from ceria_models.onnx_file import export_onnx
+from ceria_models.prediction import TILE
 from ceria_models.runtime import open_runtime
-from ceria_models.training_config import load_training_config
+from ceria_models.tiles import tiles_of
 
 TURNS = {160: 20, 512: 8, 1024: 4}
 MATRIX, SAMPLING = 3072, 0.2
 IMAGES = 40
-MEMORY = ((2048, "tiles"), (4096, "tiles"), (2048, "whole"))
+MEMORY = ((4096, "predict"), (4096, "tiles"), (2048, "whole"))
 WIDTHS = (8, 12, 16, 20, 24, 32)
-
-
-def model_of(name):
-    """Load a model, or make one with fresh weights that calls nothing a column too often."""
-    if name:
-        return from_pretrained(name)
-    net = load_training_config("residual-unet-base").net
-    none = {species: CalibrationFacts.none(15) for species in SPECIES}
-    return fresh_model(
-        ModelConfig(
-            name="fresh",
-            version="0",
-            net=NetFacts(**net.model_dump(), max_count=14),
-            sampling_A=SAMPLING,
-            decoding=DecodingFacts(mask_radius_A=0.6),
-            pixel_calibration=none,
-            column_calibration=none,
-            domain=DomainFacts(
-                dose_e_per_A2=(1, 1e5),
-                sampling_A=(0.09, 0.25),
-                contrast=(0.001, 10),
-                zone_axis=(1, 1, 0),
-                lattice_parameter_A=(5.3, 5.5),
-            ),
-            training=TrainingFacts(
-                dataset="",
-                dataset_version="",
-                labels_digest="",
-                content_digest="",
-                crops=0,
-                config={},
-            ),
-        )
-    )
 
 
 def counts_of(size):
@@ -225,23 +181,25 @@ def measure_memory(arguments):
     """Print the peak memory of processes that predict large images."""
     print("\npeak memory")
     for size, how in MEMORY:
-        command = [sys.executable, __file__, *([arguments.model] if arguments.model else [])]
+        command = [sys.executable, __file__, arguments.model]
         command += ["--threads", str(arguments.threads), "--memory", f"{size},{how}"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        print(f"  {size} pixels, {how:6} {done.stdout.strip()}")
+        print(f"  {size} pixels, {how:7} {done.stdout.strip()}")
 
 
 def peak_memory(model, size, how):
-    """Predict one image in tiles, or run the net on all of it, and print this process' peak."""
+    """Predict one image, or run the net on its tiles or on all of it; print this process' peak."""
     counts = counts_of(size)
     small = counts_of(160)
     predict(model, small, SAMPLING)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
-    if how == "tiles":
+    if how == "predict":
         predict(model, counts, SAMPLING)
     else:
-        open_runtime(model)(input_of(counts))
+        run, image = open_runtime(model), input_of(counts)
+        for tile in tiles_of(counts.shape, model.net, TILE if how == "tiles" else size):
+            run(np.ascontiguousarray(image[:, tile.rows, tile.columns]))
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     per_pixel = (peak - before) * 1024 / size**2
@@ -253,13 +211,13 @@ def peak_memory(model, size, how):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("model", nargs="?", help="name, folder or repository of a model")
+    parser.add_argument("model", nargs="?", default=DEFAULT, help="name, folder or repository")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--memory", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    model: Model = model_of(arguments.model)
+    model: Model = from_pretrained(arguments.model)
     if arguments.memory:
         size, how = arguments.memory.split(",")
         peak_memory(model, int(size), how)
