@@ -134,6 +134,14 @@ def predict(
     force: Annotated[
         bool, typer.Option("--force", help="Predict also far outside of what the net has seen.")
     ] = False,
+    runtime: Annotated[
+        str,
+        typer.Option(
+            metavar="RUNTIME",
+            help="What runs the net: float32, bfloat16 (faster where the processor has it, other "
+            "last digits), or an .onnx file that `export` made of the model.",
+        ),
+    ] = "float32",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier prediction in --out.")
     ] = False,
@@ -168,6 +176,7 @@ def predict(
             source=str(source),
             pictures=pictures,
             force=force,
+            runtime=runtime,
             overwrite=overwrite,
             on_progress=lambda done, total: advance("frames", done, total, 0),
         )
@@ -274,6 +283,24 @@ def card(
 
     facts = write_card(model, evaluation or [], out)
     terminal.show(facts, quiet=quiet, json=json)
+
+
+@app.command()
+def export(
+    model: ModelName,
+    out: Annotated[Path, typer.Option(help="New file, or a folder for it.")],
+    format: Annotated[str, typer.Option(metavar="FORMAT", help="onnx.")] = "onnx",
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write a model for other programs, and compare what the file says with the model."""
+    from ceria_models.onnx_file import export_onnx
+    from ceria_models.weights import from_pretrained
+
+    if format != "onnx":
+        raise typer.BadParameter(f"--format is {format!r}; expected onnx")
+    terminal.show(export_onnx(from_pretrained(model), out), quiet=quiet, json=json)
 
 
 @app.command()

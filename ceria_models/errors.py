@@ -8,6 +8,7 @@
     ├── DomainError             2   an image outside what the net has seen
     ├── NotAModelError          2   a folder or name that holds no net this version can load
     ├── TableError              2   a table of columns that cannot be scored
+    ├── ExportError             1   an exported file that does not say what the model says
     ├── EvaluationError         2   files of figures that cannot be read, or do not belong together
     └── WeightsError            1   weights that are not as they should be
 """
@@ -33,6 +34,12 @@ class NotAModelError(CeriaError):
 
 class TableError(CeriaError):
     """A table of columns lacks what is needed to score it."""
+
+
+class ExportError(CeriaError):
+    """An exported file does not say what its model says."""
+
+    exit_code = 1
 
 
 class EvaluationError(CeriaError):

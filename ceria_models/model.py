@@ -8,7 +8,14 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from ceria_data.schema import SPECIES
 from ceria_models.nets import ColumnNet, NetSettings, create_net
@@ -29,6 +36,12 @@ class NetFacts(_Section):
     blocks: int
     patch: int
     max_count: int
+    decoder: str = ""
+    encoder: str = ""
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in write(self).items() if value != ""}
 
     def settings(self) -> NetSettings:
         """Describe the net."""

@@ -12,8 +12,9 @@ from ceria_models.contrast import apparent_dose, net_input
 from ceria_models.decoding import Peaks, calibrated, column_rows, find_peaks
 from ceria_models.domain import departures
 from ceria_models.errors import ImageError
-from ceria_models.model import Model, PixelOutput, run_net
+from ceria_models.model import Model, PixelOutput
 from ceria_models.resampling import resample_counts
+from ceria_models.runtime import Runtime, open_runtime
 from ceria_models.tiles import Tile, tiles_of
 
 TILE = 512
@@ -67,6 +68,7 @@ def predict(
     *,
     probabilities: bool = False,
     tile: int = TILE,
+    runtime: str = "float32",
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Prediction:
     """Count the atoms of every column in one image or several.
@@ -83,6 +85,8 @@ def predict(
         Keep the probabilities of all classes of every pixel.
     tile : int
         Pixels of a tile's core along each axis.
+    runtime : str
+        What runs the net, see `runtime.open_runtime`: ``float32``, ``bfloat16`` or an ONNX file.
     on_progress : callable
         Told frames done and in all.
 
@@ -96,8 +100,11 @@ def predict(
     ImageError
         If the images have another number of dimensions, are too small, constant or not
         finite, or the sampling is impossible.
+    ConfigError, NotAModelError, MissingExtraError
+        If the runtime cannot be used.
     """
     frames = checked_images(images, sampling)
+    run = open_runtime(model, runtime)
     tables, labels, confidences, classes, doses = [], [], [], [], []
     warnings: dict[str, bool] = {}
     for number, image in enumerate(frames):
@@ -105,7 +112,7 @@ def predict(
         for departure in departures(image, sampling, dose, model.config.domain):
             text = departure.text if len(frames) == 1 else f"frame {number}: {departure.text}"
             warnings[text] = departure.far
-        table, pixels = _predict_one(model, image, sampling, dose, tile, probabilities)
+        table, pixels = _predict_one(model, run, image, sampling, dose, tile, probabilities)
         table.insert(0, "frame", number)
         tables.append(table)
         labels.append(pixels.label)
@@ -144,6 +151,7 @@ class _Pixels:
 
 def _predict_one(
     model: Model,
+    run: Runtime,
     image: NDArray[np.floating] | NDArray[np.integer],
     sampling: float,
     dose: float,
@@ -169,7 +177,7 @@ def _predict_one(
     )
     parts: list[dict[str, Peaks]] = []
     for part in tiles_of(view.image.shape, model.net, tile):
-        output = run_net(model.net, np.ascontiguousarray(seen[:, part.rows, part.columns]))
+        output = run(np.ascontiguousarray(seen[:, part.rows, part.columns]))
         _fill(pixels, part, output, model, dose)
         parts.append(_peaks_of(part, view.image.shape, output, model))
     together = {species: _united([part[species] for part in parts]) for species in SPECIES}

@@ -33,6 +33,7 @@ def run_prediction(
     source: str,
     pictures: int,
     force: bool,
+    runtime: str = "float32",
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[dict[str, Any], list[str]]:
@@ -53,6 +54,8 @@ def run_prediction(
         Frames to draw, evenly over them.
     force : bool
         Go on where the images lie far outside of what the net has seen; the output says so.
+    runtime : str
+        What runs the net, see `runtime.open_runtime`.
     overwrite : bool
         Replace an earlier prediction in `out`.
     on_progress : callable
@@ -80,7 +83,7 @@ def run_prediction(
         first = checked_images(images.frames, sampling)[0]
         found = departures(first, sampling, apparent_dose(first, sampling), model.config.domain)
         _refuse_far_out(source, [one.text for one in found], any(one.far for one in found))
-    prediction = predict(model, images.frames, sampling, on_progress=on_progress)
+    prediction = predict(model, images.frames, sampling, runtime=runtime, on_progress=on_progress)
     if not force:
         _refuse_far_out(source, prediction.warnings, prediction.far_out)
     table = prediction.columns
@@ -93,6 +96,7 @@ def run_prediction(
         "dataset": model.config.training.dataset,
         "content_digest": model.config.training.content_digest,
         "software": __version__,
+        "runtime": runtime,
         "sampling_A": sampling,
         "forced": prediction.far_out,
     }

@@ -186,7 +186,7 @@ class _State:
         self.net = create_net(config.net.settings(max_count)).to(device)
         if init is not None:
             self.net.load_state_dict(init, strict=True)
-        self.average = create_net(config.net.settings(max_count)).to(device)
+        self.average = create_net(config.net.settings(max_count)).to(device).eval()
         self.average.load_state_dict(self.net.state_dict())
         self.optimiser = NetOptimiser(self.net, config.schedule)
 
@@ -212,6 +212,12 @@ class _State:
         share = 1 - min(decay, (1 + self.step) / (10 + self.step))
         for mean, weight in zip(self.average.parameters(), self.net.parameters(), strict=True):
             mean.lerp_(weight, share)
+        for own, value in zip(self.average.buffers(), self.net.buffers(), strict=True):
+            # Statistics of batches belong to the weights; a counter has no mean.
+            if own.is_floating_point():
+                own.lerp_(value, share)
+            else:
+                own.copy_(value)
 
     def restore(self, folder: Path) -> None:
         """Go to where the checkpoint of a folder stands, if it has one."""

@@ -5,13 +5,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from ceria_data.errors import ConfigError
 from ceria_models.crops import Views
+from ceria_models.errors import NotAModelError
 from ceria_models.labels import Mask
 from ceria_models.losses import SpatialWeights
-from ceria_models.nets import ARCHITECTURES, NetSettings
+from ceria_models.nets import ARCHITECTURES, NetSettings, check_settings
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -30,11 +39,33 @@ class NetSection(_Section):
     levels: Annotated[int, Field(ge=1)]
     blocks: Annotated[int, Field(ge=1)] = 1
     patch: Annotated[int, Field(ge=1)] = 2
+    decoder: str = ""
+    encoder: str = ""
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A config of before these names is written as it was, and its checkpoints go on.
+        return {name: value for name, value in write(self).items() if value != ""}
+
+    @model_validator(mode="after")
+    def _exists(self) -> Self:
+        try:
+            check_settings(self.settings(max_count=1))
+        except NotAModelError as error:
+            raise ValueError(str(error)) from error
+        return self
 
     def settings(self, max_count: int) -> NetSettings:
         """Describe the net for a dataset's highest class."""
         return NetSettings(
-            self.architecture, self.width, self.levels, self.blocks, self.patch, max_count
+            self.architecture,
+            self.width,
+            self.levels,
+            self.blocks,
+            self.patch,
+            max_count,
+            self.decoder,
+            self.encoder,
         )
 
 

@@ -1,5 +1,6 @@
 """Models on the disk, bundled and on the Hub: strict, and without pickles."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -13,7 +14,7 @@ import pandas as pd
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
 from ceria_data.dataset import open_dataset
@@ -24,7 +25,7 @@ from ceria_models.contrast import apparent_dose, net_input
 from ceria_models.errors import NotAModelError, WeightsError
 from ceria_models.model import Model, ModelConfig, config_json, run_net
 from ceria_models.model_evaluation import ModelEvaluation, read_model_evaluation
-from ceria_models.nets import create_net
+from ceria_models.nets import ColumnNet, create_net
 
 DEFAULT = "residual-unet-base"
 """Name of the bundled single-frame net."""
@@ -122,8 +123,7 @@ def load_model(folder: Path) -> Model:
         }
     _check_shapes(folder / WEIGHTS, shapes)
     net = create_net(config.net.settings())
-    weights = {key: value.float() for key, value in _load(folder / WEIGHTS).items()}
-    net.load_state_dict(weights, strict=True)
+    net.load_state_dict(_floats(_load(folder / WEIGHTS)), strict=True)
     return Model(config, net.eval())
 
 
@@ -151,14 +151,11 @@ def save_model(model: Model, folder: Path, measured: ModelEvaluation | None = No
     staging = folder.with_name(f".{folder.name}.{uuid4().hex}.staging")
     staging.mkdir()
     try:
-        halves = {
-            key: value.detach().cpu().to(torch.float16).contiguous()
-            for key, value in model.net.state_dict().items()
-        }
+        halves = _halves(model.net)
         save_file(halves, staging / WEIGHTS)
         (staging / CONFIG).write_text(config_json(model.config), encoding="utf-8")
         rounded = create_net(model.config.net.settings()).eval()
-        rounded.load_state_dict({key: value.float() for key, value in halves.items()})
+        rounded.load_state_dict(_floats(halves))
         save_file(_test_case(Model(model.config, rounded)), staging / TEST)
         if measured is not None:
             measured.write(staging / EVALUATION)
@@ -259,6 +256,32 @@ def verify_model(name_or_repo_or_path: str | Path, revision: str | None = None) 
         "version": model.config.version,
         "largest_difference": difference,
     }
+
+
+def weights_sha256(net: ColumnNet) -> str:
+    """Evaluate the sha256 that the file of a net's weights has; it names the weights.
+
+    Examples
+    --------
+    >>> from ceria_models.nets import NetSettings
+    >>> net = create_net(NetSettings("plain_unet", 4, levels=2, blocks=1, patch=2, max_count=3))
+    >>> len(weights_sha256(net))
+    64
+    """
+    return hashlib.sha256(save(_halves(net))).hexdigest()
+
+
+def _halves(net: ColumnNet) -> dict[str, Tensor]:
+    """Round weights to float16; statistics that are no weights stay as they are."""
+    learned = {name for name, _ in net.named_parameters()}
+    return {
+        key: (value.half() if key in learned else value).detach().cpu().contiguous()
+        for key, value in net.state_dict().items()
+    }
+
+
+def _floats(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
 
 
 def _test_case(model: Model) -> dict[str, Tensor]:

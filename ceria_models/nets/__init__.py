@@ -1,9 +1,13 @@
 """The zoo: a closed registry of nets, and their sizes."""
 
+from copy import deepcopy
+
 from ceria_models.contrast import CHANNELS
 from ceria_models.errors import NotAModelError
 from ceria_models.nets.base import ColumnNet, NetOutput, NetSettings
+from ceria_models.nets.blocks import StandardisedConv
 from ceria_models.nets.mixed_scale import MixedScaleNet
+from ceria_models.nets.smp_net import DECODERS, DEPTHS, ENCODERS, SmpNet
 from ceria_models.nets.unet import AttentionUNet, PlainUNet, ResidualUNet
 
 ARCHITECTURES: dict[str, type[ColumnNet]] = {
@@ -11,13 +15,22 @@ ARCHITECTURES: dict[str, type[ColumnNet]] = {
     "residual_unet": ResidualUNet,
     "attention_unet": AttentionUNet,
     "mixed_scale": MixedScaleNet,
+    "smp": SmpNet,
 }
 """Every architecture by name."""
 
 LARGEST = NetSettings("", width=512, levels=64, blocks=32, patch=8, max_count=64)
 """No net may be larger in any of these."""
 
-__all__ = ["ARCHITECTURES", "ColumnNet", "NetOutput", "NetSettings", "create_net"]
+__all__ = [
+    "ARCHITECTURES",
+    "ColumnNet",
+    "NetOutput",
+    "NetSettings",
+    "check_settings",
+    "create_net",
+    "fixed_net",
+]
 
 
 def create_net(settings: NetSettings) -> ColumnNet:
@@ -43,15 +56,66 @@ def create_net(settings: NetSettings) -> ColumnNet:
     >>> net.stride
     8
     """
-    if settings.architecture not in ARCHITECTURES:
-        raise NotAModelError(
-            f"unknown architecture {settings.architecture!r}; expected one of "
-            f"{', '.join(ARCHITECTURES)}"
-        )
+    check_settings(settings)
+    return ARCHITECTURES[settings.architecture](settings, CHANNELS)
+
+
+def check_settings(settings: NetSettings) -> None:
+    """Refuse a net that does not exist, or is larger than any should be.
+
+    Parameters
+    ----------
+    settings : NetSettings
+
+    Raises
+    ------
+    NotAModelError
+        As `create_net`.
+    """
+    _check_name("architecture", settings.architecture, tuple(ARCHITECTURES))
     for name, largest in vars(LARGEST).items():
         value = getattr(settings, name)
-        if name != "architecture" and not (isinstance(value, int) and 1 <= value <= largest):
+        if isinstance(largest, int) and not (isinstance(value, int) and 1 <= value <= largest):
             raise NotAModelError(
                 f"{name} is {value!r}; expected a whole number from 1 to {largest}"
             )
-    return ARCHITECTURES[settings.architecture](settings, CHANNELS)
+    if settings.architecture == "smp":
+        _check_name("decoder", settings.decoder, tuple(DECODERS))
+        _check_name("encoder", settings.encoder, ENCODERS)
+        fewest, most = DEPTHS
+        if not fewest <= settings.levels <= most or settings.blocks != 1:
+            raise NotAModelError(
+                f"architecture smp with levels {settings.levels} and blocks {settings.blocks}; "
+                f"expected {fewest} to {most} levels and 1 block"
+            )
+    elif settings.decoder or settings.encoder:
+        raise NotAModelError(
+            f"architecture {settings.architecture} takes no decoder and no encoder; they belong "
+            "to the architecture smp"
+        )
+
+
+def _check_name(what: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise NotAModelError(f"unknown {what} {name!r}; expected one of {', '.join(known)}")
+
+
+def fixed_net(net: ColumnNet) -> ColumnNet:
+    """Copy a net for use without training: kernels are standardised once, not in every run.
+
+    Parameters
+    ----------
+    net : ColumnNet
+        Stays as it is.
+
+    Returns
+    -------
+    ColumnNet
+        In evaluation mode, equal in what it says; its weights have other names.
+    """
+    copy = deepcopy(net).eval().requires_grad_(False)
+    for module in list(copy.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, StandardisedConv):
+                setattr(module, name, child.fixed().requires_grad_(False))
+    return copy

@@ -45,12 +45,25 @@ class StandardisedConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.gain = nn.Parameter(torch.full((outputs, 1), _SILU_GAIN))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve; zero padding keeps the grid."""
+    def kernel(self) -> Tensor:
+        """Standardise the kernels and multiply them by the gain: (output, input, y, x)."""
         centred = self.kernels - self.kernels.mean(1, keepdim=True)
         norm = centred.square().sum(1, keepdim=True)
-        weight = (centred * (self.gain * torch.rsqrt(norm + _TINY))).view(self.shape)
-        return F.conv2d(x, weight, self.bias, 1, self.padding, self.dilation)
+        return (centred * (self.gain * torch.rsqrt(norm + _TINY))).view(self.shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve; zero padding keeps the grid."""
+        return F.conv2d(x, self.kernel(), self.bias, 1, self.padding, self.dilation)
+
+    def fixed(self) -> nn.Conv2d:
+        """Make a convolution that has the kernels as they are now, for use without training."""
+        outputs, inputs, size, _ = self.shape
+        # Weights on the meta device take no memory, and these are not kept.
+        made = nn.Conv2d(
+            inputs, outputs, size, padding=self.padding, dilation=self.dilation, device="meta"
+        )
+        made.weight, made.bias = nn.Parameter(self.kernel().detach()), self.bias
+        return made
 
 
 class PlainBlock(nn.Module):

@@ -5,10 +5,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ceria_models.errors import NotAModelError
-from ceria_models.nets import ARCHITECTURES, NetSettings, create_net
+from ceria_models.nets import ARCHITECTURES, NetSettings, create_net, fixed_net
 
 
-@pytest.fixture(params=sorted(ARCHITECTURES))
+@pytest.fixture(params=sorted(ARCHITECTURES.keys() - {"smp"}))  # which has its own tests
 def net(request):
     torch.manual_seed(4)
     made = create_net(NetSettings(request.param, 8, levels=3, blocks=2, patch=2, max_count=14))
@@ -36,6 +36,14 @@ def test_an_image_does_not_depend_on_the_others_of_a_batch(net):
     together = everything(net(images))
     alone = everything(net(images[1:2]))
     torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_fixed_kernels_are_those_of_the_net(net):
+    fixed = fixed_net(net)
+    assert not any("gain" in key for key in fixed.state_dict())
+    assert any("gain" in key for key in net.state_dict())
+    image = torch.randn(1, 2, 37, 41)
+    torch.testing.assert_close(everything(fixed(image)), everything(net(image)))
 
 
 def test_evaluation_repeats_itself(net):

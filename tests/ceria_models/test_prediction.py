@@ -172,3 +172,13 @@ def test_a_dose_far_outside_is_said():
     sparse = rng.poisson(0.04, (128, 128))
     found = departures(sparse, 0.2, 1.0, fresh().config.domain)
     assert any("dose" in d.text and d.far for d in found)
+
+
+def test_bfloat16_says_nearly_the_same():
+    model, image = fresh(), counts()
+    exact, coarse = (
+        predict(model, image, 0.2, probabilities=True, runtime=name).probabilities
+        for name in ("float32", "bfloat16")
+    )
+    difference = np.abs(exact.astype(np.float32) - coarse.astype(np.float32))
+    assert 1e-4 < difference.max() < 0.1
