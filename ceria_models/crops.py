@@ -1,5 +1,6 @@
 """Training crops: fresh noise and a fresh view of an image every time."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,6 +42,33 @@ class Views:
     other_pixels: float
     sampling: tuple[float, float]
     calibration_error: float
+
+    def smallest_image(self, sampling: float) -> int:
+        """Count the pixels along an axis that an image needs so that every crop is whole.
+
+        Parameters
+        ----------
+        sampling : float
+            Pixel size of the images [Å/pixel].
+
+        Returns
+        -------
+        int
+
+        Examples
+        --------
+        A camera whose pixels are 3 % larger than it says sees more of the specimen, and up to
+        a pixel at the edge, of its own and of the net's, is lost:
+
+        >>> Views(64, (30.0, 3000.0), 0.0, (0.09, 0.25), 0.03).smallest_image(0.2)
+        64
+        >>> Views(64, (30.0, 3000.0), 0.25, (0.09, 0.25), 0.03).smallest_image(0.2)
+        69
+        """
+        if not self.other_pixels:
+            return self.size
+        lost = 1 + self.sampling[1] / sampling
+        return math.ceil((self.size + lost) * (1 + self.calibration_error))
 
 
 @dataclass(frozen=True)

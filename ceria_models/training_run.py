@@ -98,10 +98,12 @@ def run_training(
     settings = config.net.settings(max_count)
     weights = _initial(init, settings)
     views = config.views.views()
-    if views.size > min(dataset.field.shape):
+    needed = views.smallest_image(dataset.field.sampling)
+    if needed > min(dataset.field.shape):
         raise TrainingError(
-            f"views.crop is {views.size} pixels, the images of {dataset.folder} have "
-            f"{dataset.field.shape}; choose smaller crops"
+            f"views.crop of {views.size} pixels needs images of {needed} pixels along each axis "
+            f"with these views.sampling_A and views.calibration_error, those of "
+            f"{dataset.folder} have {dataset.field.shape}; lower views.crop"
         )
     if machine.rank == 0:
         _open_folder(out, config, overwrite=overwrite, resume=resume)

@@ -20,9 +20,12 @@ def split(tmp_path_factory):
     return decode_split("ceria-columns-mini", "validation", tmp_path_factory.mktemp("cache"))
 
 
+def views_of(size, other_pixels, dose=(30.0, 3000.0)):
+    return Views(size, dose, other_pixels, (0.09, 0.25), 0.03)
+
+
 def crops_of(split, other_pixels=0.0, dose=(30.0, 3000.0), size=96):
-    views = Views(size, dose, other_pixels, (0.09, 0.25), 0.03)
-    return Crops(split, views, MASK, max_count=14, seed=5)
+    return Crops(split, views_of(size, other_pixels, dose), MASK, max_count=14, seed=5)
 
 
 def test_decoded_images_are_the_stored_ones(split):
@@ -98,3 +101,13 @@ def test_crops_of_other_pixels_have_the_same_size_and_dose(split):
     assert batch.image.shape == (12, 2, 96, 96)
     assert float(batch.image[:, 1].abs().max()) < 0.15
     assert float(batch.image[:, 0].mean().abs()) < 0.05
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_largest_crop_that_fits_is_always_whole(split, seed):
+    size = max(n for n in range(16, 129) if views_of(n, 1.0).smallest_image(0.2) <= 128)
+    assert size > 118
+    crops = Crops(split, views_of(size, 1.0), MASK, max_count=14, seed=seed)
+    assert {crops[n, n % len(split)].image.shape for n in range(150)} == {(2, size, size)}
+    larger = Crops(split, views_of(size + 3, 1.0), MASK, max_count=14, seed=seed)
+    assert {larger[n, n % len(split)].image.shape[1] for n in range(150)} != {size + 3}

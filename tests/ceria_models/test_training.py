@@ -173,6 +173,13 @@ def test_from_config_to_model(tmp_path, monkeypatch):
         )
 
 
+def test_crops_that_images_may_be_too_small_for_are_refused(tmp_path):
+    config = load_training_config("residual-unet-base")
+    with pytest.raises(TrainingError, match="needs images of 135 pixels"):
+        run_training(config, "ceria-columns-mini", tmp_path / "run", HERE, NOBODY)
+    assert not (tmp_path / "run").exists()
+
+
 def test_two_processes_train_one_net(tmp_path):
     config = tmp_path / "tiny.yaml"
     config.write_text(TINY)
