@@ -202,8 +202,20 @@ def evaluate(
         int | None,
         typer.Option(min=0, help="Pairs of every case of the paired test; 0 for none [all]."),
     ] = None,
+    pair_dose: Annotated[
+        list[float] | None,
+        typer.Option(min=1e-3, help="Run the pairs at this dose too, e-/Å²; may be repeated."),
+    ] = None,
     stability: Annotated[
         int | None, typer.Option(min=0, help="Images recorded 20 times each [10].")
+    ] = None,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(metavar="A", help="Record the images on pixels of this size [Å]."),
+    ] = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(metavar="CAMERA", help="Record with a typical one: integrating or counting."),
     ] = None,
     ceiling: Annotated[
         Path | None, typer.Option(metavar="DIR", help="What `ceria-data ceiling` wrote.")
@@ -225,10 +237,12 @@ def evaluate(
 ) -> None:
     """Measure a model, or the table of any program, on a split of a dataset."""
     from ceria_models.evaluation_run import Effort, program_of, run_evaluation, shown_figures
+    from ceria_models.recording import Recording, typical_camera
     from ceria_models.table_scoring import run_scoring
     from ceria_models.weights import from_pretrained
 
-    anew = {"dose": dose, "images": images, "pairs": pairs, "stability": stability,
+    anew = {"dose": dose, "images": images, "pairs": pairs, "pair-dose": pair_dose,
+            "stability": stability, "pixel-size": pixel_size, "camera": camera,
             "ceiling": ceiling}  # fmt: skip
     given = [f"--{name}" for name, value in anew.items() if value is not None]
     if table is not None and given:
@@ -245,15 +259,17 @@ def evaluate(
                 table, model, dataset, split, out, advance, listed=listed, baseline=baseline
             )
         else:
-            program = program_of(from_pretrained(model))
             effort = Effort(
                 tuple(sorted(set(dose))) if dose else None,
                 images,
                 pairs,
+                tuple(sorted(set(pair_dose or ()))),
                 10 if stability is None else stability,
                 ceiling,
                 baseline,
+                Recording(pixel_size, None if camera is None else typical_camera(camera)),
             )
+            program = program_of(from_pretrained(model))
             name = program.model.config.name
             found = run_evaluation(program, name, dataset, split, out, effort, advance)
     terminal.show(shown_figures(found, out), quiet=quiet, json=json)

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from ceria_data.dataset import open_dataset
+from ceria_models.efficiency import Efficiency
 from ceria_models.errors import TableError
 from ceria_models.evaluation import count_spread, evaluate, score_table
 from ceria_models.evaluation_record import read_evaluation
-from ceria_models.paired import Efficiency
 from ceria_models.prior import fit_prior
 from ceria_models.strata import choose_rows
 from tests.ceria_models.fake_program import FakeProgram

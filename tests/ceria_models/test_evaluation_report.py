@@ -6,12 +6,13 @@ import pandas as pd
 import pytest
 
 from ceria_data.dataset import open_dataset
+from ceria_models.efficiency import Efficiency
 from ceria_models.evaluation import evaluate
-from ceria_models.evaluation_plots import accuracy_png, confusion_png, example_of, example_png
+from ceria_models.evaluation_plots import accuracy_png, confusion_png
 from ceria_models.evaluation_record import Bound, read_evaluation
 from ceria_models.evaluation_report import write_report
 from ceria_models.evaluation_rows import in_words
-from ceria_models.paired import Efficiency
+from ceria_models.example import example_of, example_png
 from ceria_models.strata import WINDOW, choose_rows
 from tests.ceria_models.fake_program import FakeProgram
 

@@ -62,13 +62,13 @@ def test_a_model_is_measured_from_the_command_line(monkeypatch, capsys, tmp_path
     assert json.loads(text)["program"] == "fresh"
     found = read_evaluation(tmp_path / "out" / "evaluation.json")
     assert (found.n_images, found.split) == (2, "test")
-    assert {one["species"] for one in found.efficiencies} == set(SPECIES)
+    assert {one.species for one in found.efficiencies} == set(SPECIES)
     assert found.settings["model_version"] == "0.0.0"
     assert found.settings["doses_e_per_A2"] == [300.0]
     assert any(note.startswith("no ceiling: none was given") for note in found.notes)
     assert (tmp_path / "out" / "evaluation.html").stat().st_size > 50_000
     table = pd.read_csv(tmp_path / "out" / "figures.csv")
-    assert len(table) == len(found.figures)
+    assert len(table) == len(found.figures) + len(found.efficiencies)
     assert set(table["program"]) == {"fresh"}
     code, _, err = run(monkeypatch, capsys, *arguments)
     assert code == 2
