@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from ceria_data.schema import SPECIES
-from ceria_models.evaluation_record import Evaluation, VacancyCurve
+from ceria_models.evaluation_record import Evaluation
 from ceria_models.evaluation_rows import dose_words, in_words
 from ceria_models.strata import WINDOW
 
@@ -214,33 +214,37 @@ def vacancies_png(evaluation: Evaluation, beside: Sequence[Evaluation] = ()) -> 
     if not known:
         return None
     doses = [dose for dose in known if dose in _VACANCY_DOSES] or list(known)[-1:]
-    figure = Figure(figsize=(10, 5.2), layout="constrained")
+    programs = list(zip(("-", "--"), (evaluation, *beside), strict=False))
+    figure = Figure(figsize=(10, 5.4 + 0.4 * len(programs)), layout="constrained")
     for axis, species in zip(figure.subplots(1, 2, sharey=True), SPECIES, strict=True):
         axis.plot([0, 1], [0, 1], "k:", lw=1)
-        n = ""
-        for style, one in zip(("-", "--"), (evaluation, *beside), strict=False):
-            for colour, dose in zip(_COLOURS, doses, strict=False):
-                for curve in one.vacancy_curves:
-                    if (curve.dose_e_per_A2, curve.species) != (dose, species):
-                        continue
-                    axis.plot(
-                        curve.false_rate, curve.true_rate, style, c=colour, label=_named(one, curve)
-                    )
-                    n = f"\n{curve.n_vacancies} columns with a vacancy, {curve.n_others} without"
-        axis.set(xlim=(0, 1), ylim=(0, 1.01), title=f"{species}{n}", aspect="equal")
+        axis.set(xlim=(0, 1), ylim=(0, 1), title=f"{species}: not measured", aspect="equal")
+        axis.set_anchor("N")
+        for style, one in programs:
+            _vacancies(axis, one, species, doses, style)
         axis.set_xlabel("false alarms: share of the columns without one")
         axis.grid(alpha=0.3)
         if axis.get_legend_handles_labels()[0]:
-            axis.legend(frameon=False, fontsize=8, loc="lower right")
+            # Below: within the axes there is no corner that no curve crosses.
+            axis.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.12))
     figure.axes[0].set_ylabel("share of the columns with a vacancy that are found")
     return png_of(figure)
 
 
-def _named(evaluation: Evaluation, curve: VacancyCurve) -> str:
-    """Write program, dose and area of a curve."""
-    area = evaluation.figure("vacancy_auc", curve.species, curve.dose_e_per_A2)
-    text = f"{evaluation.program}, {dose_words(curve.dose_e_per_A2)}"
-    return text if area is None else f"{text}: AUC {in_words(area)}"
+def _vacancies(
+    axis: Axes, evaluation: Evaluation, species: str, doses: Sequence[float | None], style: str
+) -> None:
+    """Draw the curves of one program for one species."""
+    for curve in evaluation.vacancy_curves:
+        if curve.species != species or curve.dose_e_per_A2 not in doses:
+            continue
+        area = evaluation.figure("vacancy_auc", species, curve.dose_e_per_A2)
+        label = f"{evaluation.program}, {dose_words(curve.dose_e_per_A2)}: AUC {in_words(area, 2)}"
+        colour = _COLOURS[doses.index(curve.dose_e_per_A2)]
+        axis.plot(curve.false_rate, curve.true_rate, style, c=colour, label=label)
+        axis.set_title(
+            f"{species}: {curve.n_vacancies} columns with a vacancy, {curve.n_others} without"
+        )
 
 
 def strata_png(

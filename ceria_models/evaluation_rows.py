@@ -70,12 +70,14 @@ def images_words(evaluation: Evaluation) -> str:
     return ", ".join(words)
 
 
-def in_words(figure: Figure | None) -> str:
+def in_words(figure: Figure | None, places: int = 3) -> str:
     """Write a figure with its 95 % interval.
 
     Parameters
     ----------
     figure : Figure or None
+    places : int
+        Behind the point; of pm there is always one.
 
     Returns
     -------
@@ -89,7 +91,7 @@ def in_words(figure: Figure | None) -> str:
     """
     if figure is None or figure.value is None:
         return MISSING
-    places = 1 if figure.unit == "pm" else 3
+    places = 1 if figure.unit == "pm" else places
     text = f"{figure.value:.{places}f}"
     if figure.low is not None and figure.high is not None:
         text += f" ({figure.low:.{places}f} to {figure.high:.{places}f})"
