@@ -241,15 +241,12 @@ def evaluate(
     from ceria_models.table_scoring import run_scoring
     from ceria_models.weights import from_pretrained
 
-    anew = {"dose": dose, "images": images, "pairs": pairs, "pair-dose": pair_dose,
+    if table is not None:
+        _refuse_with_table({
+            "dose": dose, "images": images, "pairs": pairs, "pair-dose": pair_dose,
             "stability": stability, "pixel-size": pixel_size, "camera": camera,
-            "ceiling": ceiling}  # fmt: skip
-    given = [f"--{name}" for name, value in anew.items() if value is not None]
-    if table is not None and given:
-        raise typer.BadParameter(
-            f"{', '.join(given)} and --table: a table is of the stored counts, nothing is "
-            "recorded anew; leave them out"
-        )
+            "ceiling": ceiling,
+        })  # fmt: skip
     if listed and table is None:
         raise typer.BadParameter("--listed belongs to --table")
     _set_threads(threads)
@@ -259,16 +256,12 @@ def evaluate(
                 table, model, dataset, split, out, advance, listed=listed, baseline=baseline
             )
         else:
+            recording = Recording(pixel_size, None if camera is None else typical_camera(camera))
             effort = Effort(
-                tuple(sorted(set(dose))) if dose else None,
-                images,
-                pairs,
-                tuple(sorted(set(pair_dose or ()))),
-                10 if stability is None else stability,
-                ceiling,
-                baseline,
-                Recording(pixel_size, None if camera is None else typical_camera(camera)),
-            )
+                tuple(sorted(set(dose))) if dose else None, images, pairs,
+                tuple(sorted(set(pair_dose or ()))), 10 if stability is None else stability,
+                ceiling, baseline, recording,
+            )  # fmt: skip
             program = program_of(from_pretrained(model))
             name = program.model.config.name
             found = run_evaluation(program, name, dataset, split, out, effort, advance)
@@ -327,6 +320,15 @@ def verify(
     from ceria_models.weights import verify_model
 
     terminal.show(verify_model(model), quiet=quiet, json=json)
+
+
+def _refuse_with_table(options: dict[str, object]) -> None:
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given:
+        raise typer.BadParameter(
+            f"{', '.join(given)} and --table: a table is of the stored counts, nothing is "
+            "recorded anew; leave them out"
+        )
 
 
 def _set_threads(threads: int | None) -> None:

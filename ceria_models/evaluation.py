@@ -88,20 +88,11 @@ def evaluate(
     total = len(rows) * len(doses) + len(steady) * len(repeated) * _DRAWS
     scored = Scored(dataset, prior, recording)
     view = recording.view(dataset.field)
-    done = 0
-
-    def count(sample: Sample, dose: float, draw: int = 0) -> pd.DataFrame:
-        nonlocal done
-        image = record_at(sample, dose, draw, recording)
-        found = count_columns(image, view.field.sampling)
-        done += 1
-        on_progress(done, total)
-        return found
-
+    count = _counter(count_columns, recording, total, on_progress)
     for row in rows:
         sample = dataset[int(row)]
         for dose in doses:
-            scored.add(sample, count(sample, dose), dose)
+            scored.add(sample, count(sample, dose, 0), dose)
     spreads = []
     for row in steady:
         sample = dataset[int(row)]
@@ -109,6 +100,23 @@ def evaluate(
             tables = [count(sample, dose, draw) for draw in range(_DRAWS)]
             spreads.append(count_spread(tables, sample, view).assign(dose=dose))
     return scored.evaluation(program, spreads)
+
+
+def _counter(
+    count_columns: CountColumns, recording: Recording, total: int, on_progress: Progress
+) -> Callable[[Sample, float, int], pd.DataFrame]:
+    """Make a function that shows the program a sample at a dose, and counts what it was shown."""
+    done = 0
+
+    def count(sample: Sample, dose: float, draw: int) -> pd.DataFrame:
+        nonlocal done
+        image = record_at(sample, dose, draw, recording)
+        found = count_columns(image, recording.view(sample.dataset.field).field.sampling)
+        done += 1
+        on_progress(done, total)
+        return found
+
+    return count
 
 
 def score_table(

@@ -76,6 +76,10 @@ class Effort:
     baseline: bool = False
     recording: Recording = OWN
 
+    def otherwise(self, dataset: Dataset) -> bool:
+        """Tell whether pixels or camera are not those of the dataset."""
+        return bool(self.recording.remarks(dataset.field))
+
 
 class ModelProgram:
     """A model as the program that evaluations call; it remembers what it was shown.
@@ -187,8 +191,7 @@ def run_evaluation(
         on_fit = counter(advance, "fit images")
         fitted = baseline_of(data, on_fit) if effort.baseline else None
         best = None
-        otherwise = bool(effort.recording.remarks(dataset.field))
-        if ceiling is not None and prior is not None and not otherwise:
+        if ceiling is not None and prior is not None and not effort.otherwise(dataset):
             on_column = counter(advance, "ceiling columns")
             best = ceiling_of(ceiling, dataset, prior, doses, on_column)
 
@@ -208,13 +211,12 @@ def run_evaluation(
         found = measured(count_columns, program, "images", effort.stability_images)
         found = _bounded(count_columns, dataset, found, best, advance)
         found, more = _paired(count_columns, dataset, found, effort, advance)
-        notes += [*more, *_ceiling_notes(effort.ceiling, best, split, otherwise=otherwise)]
+        notes += [*more, *_ceiling_notes(effort, dataset, best, split)]
         if isinstance(count_columns, ModelProgram):
             notes += count_columns.remarks()
         found = described(found, count_columns, notes, doses, effort)
-        beside = []
-        if fitted is not None:
-            beside = [measured(fitted, BASELINE_NAME, "baseline images")]
+        others = [] if fitted is None else [(fitted, BASELINE_NAME)]
+        beside = [measured(one, name, "baseline images") for one, name in others]
         examples = _examples(count_columns, dataset, doses, effort.recording)
         write_report(found, staging, examples=examples, beside=beside)
         write_tables(found, beside, staging)
@@ -279,7 +281,7 @@ def _paired(
         answers = run_pairs(dataset, rows, score, counted, effort.recording)
         found = found.with_efficiencies(efficiencies(answers, dose))
     notes = []
-    if effort.recording.remarks(dataset.field):
+    if effort.otherwise(dataset):
         notes.append(
             "of the paired test: the dose of each pair is the one chosen for the dataset's own "
             "pixels and camera, and the best observer sees the images as the program does"
@@ -288,9 +290,10 @@ def _paired(
 
 
 def _ceiling_notes(
-    folder: Path | None, best: pd.DataFrame | None, split: str, *, otherwise: bool
+    effort: Effort, dataset: Dataset, best: pd.DataFrame | None, split: str
 ) -> list[str]:
-    if otherwise:
+    folder = effort.ceiling
+    if effort.otherwise(dataset):
         return ["no ceiling: it is known for the dataset's own pixels and camera only"]
     if folder is None:
         return [
