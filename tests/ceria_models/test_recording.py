@@ -140,6 +140,27 @@ def test_a_perfect_program_is_perfect_on_any_pixels(test_split, sampling):
             assert one == other
 
 
+def test_columns_at_the_edge_of_the_image_are_not_scored(test_split):
+    """Whole pixels of 0.83 Å end 0.7 Å before the field does: that edge counts."""
+    rows = choose_rows(test_split, 4)
+    fake = FakeProgram(test_split, rows, (300.0,), recording=Recording(0.83))
+
+    def shy(counts, sampling):
+        found = fake(counts, sampling)
+        far = np.ones(len(found), dtype=bool)
+        for name, n in zip(("y_A", "x_A"), counts.shape, strict=True):
+            far &= found[name].to_numpy() < (n - 0.5) * sampling - 0.6
+        return found[far]
+
+    found = evaluate(
+        shy, test_split, program="shy", doses=(300.0,), images=4, recording=fake.recording
+    )
+    for species in ("Ce", "O"):
+        assert found.figure("recall", species, 300.0).value == 1.0
+        with_border = found.figure("recall", species, 300.0, axis="scope", label="with the border")
+        assert with_border.value < 1.0
+
+
 def test_a_program_that_ignores_its_pixels_is_off(test_split):
     """Half a pixel of 0.1 Å along each axis is 5 pm."""
     recording = Recording(0.1)
