@@ -36,7 +36,7 @@ DOSES = (10.0, 10_000.0)
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
 _MILLI = 1000
 _SHIFT = 32
-"""Bits for the number of a pair in the key of its noise; the dose is above them."""
+"""Bits for the number of a pair in the key of its noise; the stream is above them."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def limits_rows(dataset: Dataset, n: int | None = None, dose: float | None = Non
         Rows of `limits.parquet` with ``d_prime`` and ``dose_e_per_A2``, which belong together
         for a counting camera on the dataset's pixels. Without `dose`, d' lies evenly over
         `DETECTABILITY`, and pairs whose dose lies outside `DOSES` are left out; with it all
-        pairs are there.
+        pairs are there. ``stream`` keeps the noise of a pair at one dose apart from that at
+        another.
 
     Raises
     ------
@@ -115,10 +116,11 @@ def limits_rows(dataset: Dataset, n: int | None = None, dose: float | None = Non
         low, high = DETECTABILITY
         d_prime = low + (high - low) * ((rows["pair"] * _GOLDEN_RATIO) % 1)
         doses = d_prime**2 / rows["d2_per_e_per_A2"]
-        rows = rows.assign(d_prime=d_prime, dose_e_per_A2=doses)[doses.between(*DOSES)]
+        rows = rows.assign(d_prime=d_prime, dose_e_per_A2=doses, stream=0)[doses.between(*DOSES)]
     else:
         d_prime = np.sqrt(dose * rows["d2_per_e_per_A2"])
-        rows = rows.assign(d_prime=d_prime, dose_e_per_A2=float(dose))
+        stream = round(dose * _MILLI)
+        rows = rows.assign(d_prime=d_prime, dose_e_per_A2=float(dose), stream=stream)
     if n is not None:
         parts = [part for _, part in rows.groupby(["species", "case"])]
         chosen = [p.iloc[np.unique(np.linspace(0, len(p) - 1, n).astype(int))] for p in parts]
@@ -182,7 +184,7 @@ def image_pairs(
             (float(column["x_A"]) - view.origin[1], float(column["y_A"]) - view.origin[0]),
             complete,
             lacking,
-            _recorded(recording, sample, complete, lacking, dose, int(facts["pair"])),
+            _recorded(recording, sample, complete, lacking, own),
         )
 
 
@@ -307,13 +309,17 @@ def _changed(image: Floats, change: Floats, first_y: int, first_x: int) -> Float
 
 
 def _recorded(
-    recording: Recording, sample: Sample, complete: Floats, lacking: Floats, dose: float, pair: int
+    recording: Recording,
+    sample: Sample,
+    complete: Floats,
+    lacking: Floats,
+    facts: dict[str, Any],
 ) -> tuple[Floats, Floats]:
-    """Record both images with noise that no other pair, image or dose has."""
-    key = (round(dose * _MILLI) << _SHIFT) + pair
+    """Record both images with noise that no other pair, image or fixed dose has."""
+    key = (int(facts["stream"]) << _SHIFT) + int(facts["pair"])
     seeds = sample_rng(key, int(sample.parameters["number"]), "evaluation").integers(2**63, size=2)
     first, second = (
-        recording.expose(image, sample, dose, int(seed))
+        recording.expose(image, sample, float(facts["dose_e_per_A2"]), int(seed))
         for image, seed in zip((complete, lacking), seeds, strict=True)
     )
     return first, second
