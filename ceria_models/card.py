@@ -150,6 +150,8 @@ def _identity(config: ModelConfig, weights_sha256: str) -> Table:
     weights = sum(parameter.numel() for parameter in net.parameters())
     size, training = config.net, config.training
     shape = f"width {size.width}, {size.levels} levels, blocks a level: {size.blocks}"
+    if size.bottom:
+        shape += f", {size.bottom} more on the coarsest grid"
     return [
         ["what", "value"],
         ["version", config.version],

@@ -38,10 +38,11 @@ class NetFacts(_Section):
     max_count: int
     decoder: str = ""
     encoder: str = ""
+    bottom: int = 0
 
     @model_serializer(mode="wrap")
     def _without_empty(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in write(self).items() if value != ""}
+        return {name: value for name, value in write(self).items() if value not in ("", 0)}
 
     def settings(self) -> NetSettings:
         """Describe the net."""

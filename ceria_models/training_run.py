@@ -3,7 +3,7 @@
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ceria_models.errors import TrainingError
 from ceria_models.finishing import finish_model
 from ceria_models.home import home
 from ceria_models.machine import Machine
-from ceria_models.nets import ColumnNet, NetSettings
+from ceria_models.nets import GROWING, ColumnNet, NetSettings
 from ceria_models.training import Progress, train
 from ceria_models.training_config import TrainingConfig, training_config_yaml
 from ceria_models.training_log import TrainingLog
@@ -90,7 +90,8 @@ def run_training(
     OutputError
         If the folder is taken.
     TrainingError
-        If `init` is another net than the config's, or see `train`.
+        If `init` is another net than the config's, but for blocks at the bottom that add
+        nothing at first, or see `train`.
     """
     dataset = open_dataset(data)
     _check_dataset(dataset, data)
@@ -174,11 +175,12 @@ def _counter(watch: Watch, unit: str) -> Callable[[int, int], None]:
 
 
 def _initial(init: str | None, settings: NetSettings) -> dict[str, Tensor] | None:
-    """Load the weights to start from; they must be of the same net."""
+    """Load the weights to start from; the net may have more blocks at the bottom than they."""
     if init is None:
         return None
     net = from_pretrained(init).net
-    if net.settings != settings:
+    grows = isinstance(net, GROWING) and net.settings.bottom <= settings.bottom
+    if net.settings != (replace(settings, bottom=net.settings.bottom) if grows else settings):
         raise TrainingError(
             f"{init} is {net.settings}, the config asks for {settings}; take over its net section, "
             "and a dataset of the same highest count"
