@@ -88,7 +88,7 @@ class ViewsSection(_Section):
     crop: Annotated[int, Field(ge=16)]
     dose_e_per_A2: Range
     other_pixels: Annotated[float, Field(ge=0, le=1)] = 0.0
-    sampling_A: Range = (0.09, 0.25)
+    sampling_A: Range = (0.05, 0.25)
     calibration_error: Annotated[float, Field(ge=0, lt=0.5)] = 0.03
 
     def views(self) -> Views:
