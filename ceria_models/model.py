@@ -116,6 +116,27 @@ class DomainFacts(_Section):
     lattice_parameter_A: tuple[float, float]
 
 
+class StartFacts(_Section):
+    """The model whose weights a training began with.
+
+    Attributes
+    ----------
+    model, version, weights_sha256 : str
+    dataset, dataset_version, content_digest : str
+        What it was trained on last.
+    crops : int
+        In all its trainings.
+    """
+
+    model: str
+    version: str
+    weights_sha256: str
+    dataset: str
+    dataset_version: str
+    content_digest: str
+    crops: int
+
+
 class TrainingFacts(_Section):
     """What the net was trained on, and how.
 
@@ -128,6 +149,8 @@ class TrainingFacts(_Section):
     ranges : dict of str to list
         Lowest and highest value, or the words, of every quantity drawn for the split train,
         as from `ceria_data.facts.parameter_ranges`. Empty where it was not measured.
+    start : StartFacts or None
+        None for weights that began as random numbers.
     """
 
     dataset: str
@@ -137,6 +160,7 @@ class TrainingFacts(_Section):
     crops: int
     config: dict[str, Any]
     ranges: dict[str, list[int | float | str]] = {}
+    start: StartFacts | None = None
 
 
 class ModelConfig(_Section):
