@@ -202,8 +202,20 @@ def evaluate(
         int | None,
         typer.Option(min=0, help="Pairs of every case of the paired test; 0 for none [all]."),
     ] = None,
+    pair_dose: Annotated[
+        list[float] | None,
+        typer.Option(min=1e-3, help="Run the pairs at this dose too, e-/Å²; may be repeated."),
+    ] = None,
     stability: Annotated[
         int | None, typer.Option(min=0, help="Images recorded 20 times each [10].")
+    ] = None,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(metavar="A", help="Record the images on pixels of this size [Å]."),
+    ] = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(metavar="CAMERA", help="Record with a typical one: integrating or counting."),
     ] = None,
     ceiling: Annotated[
         Path | None, typer.Option(metavar="DIR", help="What `ceria-data ceiling` wrote.")
@@ -225,17 +237,16 @@ def evaluate(
 ) -> None:
     """Measure a model, or the table of any program, on a split of a dataset."""
     from ceria_models.evaluation_run import Effort, program_of, run_evaluation, shown_figures
+    from ceria_models.recording import Recording, typical_camera
     from ceria_models.table_scoring import run_scoring
     from ceria_models.weights import from_pretrained
 
-    anew = {"dose": dose, "images": images, "pairs": pairs, "stability": stability,
-            "ceiling": ceiling}  # fmt: skip
-    given = [f"--{name}" for name, value in anew.items() if value is not None]
-    if table is not None and given:
-        raise typer.BadParameter(
-            f"{', '.join(given)} and --table: a table is of the stored counts, nothing is "
-            "recorded anew; leave them out"
-        )
+    if table is not None:
+        _refuse_with_table({
+            "dose": dose, "images": images, "pairs": pairs, "pair-dose": pair_dose,
+            "stability": stability, "pixel-size": pixel_size, "camera": camera,
+            "ceiling": ceiling,
+        })  # fmt: skip
     if listed and table is None:
         raise typer.BadParameter("--listed belongs to --table")
     _set_threads(threads)
@@ -245,15 +256,13 @@ def evaluate(
                 table, model, dataset, split, out, advance, listed=listed, baseline=baseline
             )
         else:
-            program = program_of(from_pretrained(model))
+            recording = Recording(pixel_size, None if camera is None else typical_camera(camera))
             effort = Effort(
-                tuple(sorted(set(dose))) if dose else None,
-                images,
-                pairs,
-                10 if stability is None else stability,
-                ceiling,
-                baseline,
-            )
+                tuple(sorted(set(dose))) if dose else None, images, pairs,
+                tuple(sorted(set(pair_dose or ()))), 10 if stability is None else stability,
+                ceiling, baseline, recording,
+            )  # fmt: skip
+            program = program_of(from_pretrained(model))
             name = program.model.config.name
             found = run_evaluation(program, name, dataset, split, out, effort, advance)
     terminal.show(shown_figures(found, out), quiet=quiet, json=json)
@@ -311,6 +320,15 @@ def verify(
     from ceria_models.weights import verify_model
 
     terminal.show(verify_model(model), quiet=quiet, json=json)
+
+
+def _refuse_with_table(options: dict[str, object]) -> None:
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given:
+        raise typer.BadParameter(
+            f"{', '.join(given)} and --table: a table is of the stored counts, nothing is "
+            "recorded anew; leave them out"
+        )
 
 
 def _set_threads(threads: int | None) -> None:
