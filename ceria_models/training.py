@@ -191,7 +191,9 @@ class _State:
         self.step = 0
         self.net = create_net(config.net.settings(max_count)).to(device)
         if init is not None:
-            self.net.load_state_dict(init, strict=True)
+            # Blocks that the weights do not know of add nothing at first, see `nets.GROWING`.
+            new = {k: v for k, v in self.net.state_dict().items() if k.startswith("bottom.")}
+            self.net.load_state_dict(new | init, strict=True)
         self.average = create_net(config.net.settings(max_count)).to(device).eval()
         self.average.load_state_dict(self.net.state_dict())
         self.optimiser = NetOptimiser(self.net, config.schedule)

@@ -3,11 +3,11 @@
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from ceria_data.dataset import Dataset, open_dataset
 from ceria_data.errors import OutputError
@@ -18,7 +18,9 @@ from ceria_models.errors import TrainingError
 from ceria_models.finishing import finish_model
 from ceria_models.home import home
 from ceria_models.machine import Machine
-from ceria_models.nets import ColumnNet, NetSettings
+from ceria_models.model import Model
+from ceria_models.nets import GROWING, ColumnNet, NetSettings
+from ceria_models.start import read_start, start_of, write_start
 from ceria_models.training import Progress, train
 from ceria_models.training_config import TrainingConfig, training_config_yaml
 from ceria_models.training_log import TrainingLog
@@ -90,13 +92,14 @@ def run_training(
     OutputError
         If the folder is taken.
     TrainingError
-        If `init` is another net than the config's, or see `train`.
+        If `init` is another net than the config's, but for blocks at the bottom that add
+        nothing at first, or see `train`.
     """
     dataset = open_dataset(data)
     _check_dataset(dataset, data)
     max_count = int(dataset.manifest["max_count"])
     settings = config.net.settings(max_count)
-    weights = _initial(init, settings)
+    initial = _initial(init, settings)
     views = config.views.views()
     needed = views.smallest_image(dataset.field.sampling)
     if needed > min(dataset.field.shape):
@@ -107,6 +110,7 @@ def run_training(
         )
     if machine.rank == 0:
         _open_folder(out, config, overwrite=overwrite, resume=resume)
+        write_start(out, None if initial is None else start_of(initial))
     cache = home() / "decoded"
     splits = (
         decode_split(data, "train", cache, _counter(watch, "training images")),
@@ -137,7 +141,7 @@ def run_training(
         machine,
         content_digest=dataset.manifest["content_digest"],
         max_count=max_count,
-        init=weights,
+        init=None if initial is None else initial.net.state_dict(),
         on_progress=on_progress,
     )
     if log is None:
@@ -165,7 +169,8 @@ def _save(
 ) -> None:
     if (out / MODEL).is_dir():
         return
-    model = finish_model(net, config, dataset, *splits, _counter(watch, "calibration images"))
+    counter = _counter(watch, "calibration images")
+    model = finish_model(net, config, dataset, *splits, read_start(out), counter)
     save_model(model, out / MODEL)
 
 
@@ -173,17 +178,19 @@ def _counter(watch: Watch, unit: str) -> Callable[[int, int], None]:
     return lambda done, total: watch.count(unit, done, total, 0)
 
 
-def _initial(init: str | None, settings: NetSettings) -> dict[str, Tensor] | None:
-    """Load the weights to start from; they must be of the same net."""
+def _initial(init: str | None, settings: NetSettings) -> Model | None:
+    """Load the model to start from; the net may have more blocks at the bottom than it."""
     if init is None:
         return None
-    net = from_pretrained(init).net
-    if net.settings != settings:
+    model = from_pretrained(init)
+    net = model.net
+    grows = isinstance(net, GROWING) and net.settings.bottom <= settings.bottom
+    if net.settings != (replace(settings, bottom=net.settings.bottom) if grows else settings):
         raise TrainingError(
             f"{init} is {net.settings}, the config asks for {settings}; take over its net section, "
             "and a dataset of the same highest count"
         )
-    return net.state_dict()
+    return model
 
 
 def _open_folder(out: Path, config: TrainingConfig, *, overwrite: bool, resume: bool) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from ceria_data.digest import file_sha256
 from ceria_data.errors import ConfigError, OutputError
 from ceria_models.checkpoint import CHECKPOINT, read_checkpoint
 from ceria_models.decoded import decode_split
@@ -49,7 +50,7 @@ def split(tmp_path_factory):
     return decode_split("ceria-columns-mini", "validation", tmp_path_factory.mktemp("cache"))
 
 
-def trained(split, folder, config=None, stop_after=None, machine=HERE):
+def trained(split, folder, config=None, stop_after=None, machine=HERE, init=None):
     """Train in a folder; interrupt after some steps."""
 
     def watch(progress, average):
@@ -63,6 +64,7 @@ def trained(split, folder, config=None, stop_after=None, machine=HERE):
         machine,
         content_digest="0" * 64,
         max_count=14,
+        init=init,
         every=1,
         checkpoint_every_s=-1.0,
         on_progress=watch,
@@ -87,6 +89,27 @@ def test_an_interrupted_training_ends_with_the_same_weights(split, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     assert not same(expected, trained(split, other, tiny(("seed: 3", "seed: 4"))))
+
+
+def test_a_training_may_begin_with_a_net_that_has_no_bottom(split, tmp_path):
+    shallow = tiny(("plain_unet", "residual_unet"), ("crops: 96", "crops: 8"))
+    deep = tiny(
+        ("plain_unet", "residual_unet"),
+        ("crops: 96", "crops: 8"),
+        ("patch: 2", "patch: 2, bottom: 1"),
+    )
+    folders = [tmp_path / name for name in ("shallow", "deep", "fresh")]
+    for folder in folders:
+        folder.mkdir()
+    begun = trained(split, folders[0], shallow)
+    after = trained(split, folders[1], deep, init=begun.state_dict())
+    fresh = trained(split, folders[2], deep)
+    assert after.state_dict().keys() == fresh.state_dict().keys() > begun.state_dict().keys()
+
+    def distance(net):
+        return sum((net.state_dict()[k] - v).square().sum() for k, v in begun.state_dict().items())
+
+    assert distance(after) < 0.1 * distance(fresh)
 
 
 def test_processes_that_make_crops_change_nothing(split, tmp_path):
@@ -161,6 +184,10 @@ def test_from_config_to_model(tmp_path, monkeypatch):
     again = tmp_path / "again"
     other = tiny(("crops: 96", "crops: 8"))
     run_training(other, "ceria-columns-mini", again, HERE, NOBODY, init=str(out / "model"))
+    start = from_pretrained(again / "model").config.training.start
+    assert (start.model, start.crops) == (config.name, 96)
+    assert start.weights_sha256 == file_sha256(out / "model/model.safetensors")
+    assert start.weights_sha256 in (again / "model/README.md").read_text()
     wider = tiny(("width: 8", "width: 16"))
     with pytest.raises(TrainingError, match="take over its net section"):
         run_training(
