@@ -143,7 +143,8 @@ def train(
     Raises
     ------
     TrainingError
-        If the checkpoint belongs to another config or dataset, or the loss is not finite.
+        If the checkpoint belongs to another config or dataset, the processes cannot share a
+        batch, or the loss is not finite.
     """
     torch.manual_seed(config.seed)
     state = _State(config, content_digest, max_count, machine.device, init)

@@ -101,6 +101,31 @@ def from_pretrained(name_or_repo_or_path: str | Path, revision: str | None = Non
     return load_model(_folder_of(name_or_repo_or_path, revision))
 
 
+def model_name(name_or_repo_or_path: str | Path) -> str:
+    """Read the name that a model has in its config.
+
+    Parameters
+    ----------
+    name_or_repo_or_path : str or Path
+        As for `from_pretrained`.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    NotAModelError
+        As `from_pretrained`.
+
+    Examples
+    --------
+    >>> model_name(DEFAULT) == DEFAULT
+    True
+    """
+    return read_config(_folder_of(name_or_repo_or_path, None)).name
+
+
 def load_model(folder: Path) -> Model:
     """Load a model from a folder; every file is compared with its sha256 first.
 

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import resource
 import sys
 import tracemalloc
 from pathlib import Path
@@ -173,10 +174,21 @@ def seal(request):
     return request.param
 
 
+@pytest.fixture
+def little_memory():
+    """Let an allocation of gigabytes fail, instead of taking the machine with it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    taken = Path("/proc/self/statm")
+    if taken.exists():
+        now = int(taken.read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + (2 << 30), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@pytest.mark.usefixtures("little_memory")
 @pytest.mark.parametrize("sizes", [(512, 16, 32), (10**9, 3, 1)])
 def test_a_giant_net_ends_with_2_and_small_memory(refused, model, seal, sizes):
-    import resource
-
     change_config(model, seal, **dict(zip(("width", "levels", "blocks"), sizes, strict=True)))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     said = refused(2, "verify", model)
