@@ -3,12 +3,13 @@
     python benchmarks/zoo.py list
     python benchmarks/zoo.py train DATASET --out FOLDER [RUN ...]   # hours; may be stopped
     python benchmarks/zoo.py measure DATASET --out FOLDER           # minutes a run
-    python benchmarks/zoo.py table --out FOLDER
+    python benchmarks/zoo.py table --out FOLDER [--csv FILE]
 
 Nets of the zoo see 300,000 crops of 64 pixels, one seed; ablations of `residual-unet-tiny` see
-60,000, three seeds. Everything else is that of `residual-unet-tiny`. Several processes may share
-FOLDER: each takes the next run that nobody works on. Figures are of the split validation, images
-recorded anew at 100, 300 and 1000 e-/Å².
+60,000, three seeds; `--scale` shortens all. Everything else is that of `residual-unet-tiny`.
+Several processes may share FOLDER: each takes the next run that nobody works on. Figures are of the
+split validation, images recorded anew at 100, 300 and 1000 e-/Å²; the efficiency is of the pairs of
+ceria-columns-mini; images/s are of `predict` on one thread, 160 pixels along an axis.
 """
 
 import argparse
@@ -29,6 +30,8 @@ from ceria_models.evaluation_record import read_evaluation
 from ceria_models.evaluation_run import program_of
 from ceria_models.machine import Machine
 from ceria_models.model import CalibrationFacts, Model
+from ceria_models.paired import efficiencies, limits_rows, mean_count_score, run_pairs
+from ceria_models.prediction import predict
 from ceria_models.strata import WINDOW
 from ceria_models.training_config import TrainingConfig, load_training_config
 from ceria_models.training_run import MODEL, Watch, run_training
@@ -38,12 +41,16 @@ BASE = "residual-unet-tiny"
 DOSES = (100.0, 300.0, 1000.0)
 IMAGES = 60
 STEADY = 3
+PAIRS, SIDE, TIMES = "ceria-columns-mini", 160, 20
 SEEDS = (1, 2, 3)
 ZOO = {
     "plain-unet": {"net": {"architecture": "plain_unet", "width": 32}},
     "residual-unet": {"net": {"architecture": "residual_unet", "width": 32}},
     "attention-unet": {"net": {"architecture": "attention_unet", "width": 32}},
     "mixed-scale": {"net": {"architecture": "mixed_scale", "width": 32, "levels": 10, "blocks": 8}},
+    "smp-unet-resnet18": {
+        "net": {"architecture": "smp", "decoder": "unet", "encoder": "resnet18", "width": 32}
+    },
 }
 ABLATIONS = {
     "reference": {},
@@ -131,6 +138,23 @@ def measure(arguments):
             )
             found.write(file)
             print(f"{name}, {label}: {time.time() - begun:.0f} s", flush=True)
+        pairs(model, folder / "efficiency.json")
+
+
+def pairs(model, file):
+    """Run the paired test, and time the prediction of one image."""
+    if file.is_file():
+        return
+    dataset = open_dataset(PAIRS, "test")
+    answers = run_pairs(dataset, limits_rows(dataset), mean_count_score(program_of(model)))
+    found = {f"{e.species} {e.case}": e.efficiency for e in efficiencies(answers)}
+    image = np.tile(dataset[0].counts, (2, 2))[:SIDE, :SIDE]
+    times = []
+    for _ in range(TIMES):
+        begun = time.perf_counter()
+        predict(model, image, dataset.field.sampling)
+        times.append(time.perf_counter() - begun)
+    file.write_text(json.dumps({"efficiency": found, "images/s": 1 / float(np.median(times))}))
 
 
 def without_calibration(model):
@@ -148,6 +172,8 @@ def table(arguments):
     if not len(rows):
         print("nothing is measured yet")
         return
+    if arguments.csv is not None:
+        rows.to_csv(arguments.csv, index=False, float_format="%.5g")
     names = [name for name in rows.columns if name != "run"]
     print(f"| run | {' | '.join(names)} |")
     print("|---" * (len(names) + 1) + "|")
@@ -162,7 +188,7 @@ def table(arguments):
 
 def row_of(name, folder):
     """Collect the figures of one run; None where it is not measured."""
-    if not (folder / "evaluation.json").is_file():
+    if not (folder / "efficiency.json").is_file():
         return None
     found = read_evaluation(folder / "evaluation.json")
     bare = read_evaluation(folder / "uncalibrated.json")
@@ -174,7 +200,10 @@ def row_of(name, folder):
         return np.nan if figure is None or figure.value is None else figure.value
 
     window = {"axis": "defocus_A", "label": WINDOW}
-    row = {"run": parts[0] if name.startswith("tiny-") else name}
+    row = {
+        "run": parts[0] if name.startswith("tiny-") else name,
+        "crops": model.config.training.crops,
+    }
     row["thousand weights"] = sum(p.numel() for p in model.net.parameters()) / 1e3
     cost = folder / "cost.json"
     row["s"] = json.loads(cost.read_text())["cpu_s"] if cost.is_file() else np.nan
@@ -186,6 +215,9 @@ def row_of(name, folder):
     row["spread Ce 300"] = value("stability", "Ce", 300.0)
     row["ECE Ce 300"] = value("calibration_error", "Ce", 300.0)
     row["uncalibrated"] = value("calibration_error", "Ce", 300.0, bare)
+    pairs = json.loads((folder / "efficiency.json").read_text())
+    row["η Ce end"] = pairs["efficiency"]["Ce end"] or np.nan
+    row["images/s"] = pairs["images/s"]
     return row
 
 
@@ -214,6 +246,8 @@ def main():
             command.add_argument("runs", nargs="*", metavar="RUN")
             command.add_argument("--out", type=Path, required=True)
             command.add_argument("--scale", type=float, default=1.0, help="of the crops")
+        if name == "table":
+            command.add_argument("--csv", type=Path, help="write a row per training too")
         command.set_defaults(run=function)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -23,7 +23,7 @@ from ceria_models.card_tables import (
 )
 from ceria_models.evaluation_record import Evaluation
 from ceria_models.evaluation_rows import images_words, place_words
-from ceria_models.model import ModelConfig
+from ceria_models.model import ModelConfig, StartFacts
 from ceria_models.model_evaluation import ModelEvaluation
 from ceria_models.nets import create_net
 
@@ -146,12 +146,25 @@ def _results(evaluation: Evaluation) -> Iterator[EvalResult]:
                 )
 
 
+def _beginning(start: StartFacts | None) -> Table:
+    """Say what a training began with, where these were no random numbers."""
+    if start is None:
+        return []
+    data = f"{start.dataset} {start.dataset_version} (`content_digest` `{start.content_digest}`)"
+    return [
+        ["began with", f"{start.model} {start.version}: {start.crops:,} crops, the last of {data}"],
+        ["sha256 of the weights it began with", f"`{start.weights_sha256}`"],
+    ]
+
+
 def _identity(config: ModelConfig, weights_sha256: str) -> Table:
     with torch.device("meta"):
         net = create_net(config.net.settings())
     weights = sum(parameter.numel() for parameter in net.parameters())
     size, training = config.net, config.training
     shape = f"width {size.width}, {size.levels} levels, blocks a level: {size.blocks}"
+    if size.bottom:
+        shape += f", {size.bottom} more on the coarsest grid"
     return [
         ["what", "value"],
         ["version", config.version],
@@ -163,6 +176,7 @@ def _identity(config: ModelConfig, weights_sha256: str) -> Table:
         ["`labels_digest` of the data", f"`{training.labels_digest}`"],
         ["`content_digest` of the data", f"`{training.content_digest}`"],
         ["training", f"{training.crops:,} crops, each with fresh noise"],
+        *_beginning(training.start),
         ["calibration", "temperature by dose and a bias for each count, fitted on the split "
          "validation"],
         ["licence of the weights", config.license],

@@ -27,6 +27,7 @@ from ceria_models.model import (
     ModelConfig,
     NetFacts,
     PixelOutput,
+    StartFacts,
     TrainingFacts,
     run_net,
 )
@@ -66,6 +67,7 @@ def finish_model(
     dataset: Dataset,
     train: DecodedSplit,
     validation: DecodedSplit,
+    start: StartFacts | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Model:
     """Make a model of a trained net.
@@ -79,6 +81,8 @@ def finish_model(
         What it was trained on, any split.
     train, validation : DecodedSplit
         For the domain and for the calibration.
+    start : StartFacts, optional
+        The model whose weights the training began with.
     on_progress : callable
         Told validation images done and in all.
 
@@ -125,6 +129,7 @@ def finish_model(
             crops=config.schedule.steps * config.schedule.batch,
             config=config.model_dump(mode="json"),
             ranges=measure_ranges(dataset),
+            start=start,
         ),
     )
     return Model(model_config, net)

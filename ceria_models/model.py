@@ -38,10 +38,11 @@ class NetFacts(_Section):
     max_count: int
     decoder: str = ""
     encoder: str = ""
+    bottom: int = 0
 
     @model_serializer(mode="wrap")
     def _without_empty(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in write(self).items() if value != ""}
+        return {name: value for name, value in write(self).items() if value not in ("", 0)}
 
     def settings(self) -> NetSettings:
         """Describe the net."""
@@ -115,6 +116,27 @@ class DomainFacts(_Section):
     lattice_parameter_A: tuple[float, float]
 
 
+class StartFacts(_Section):
+    """The model whose weights a training began with.
+
+    Attributes
+    ----------
+    model, version, weights_sha256 : str
+    dataset, dataset_version, content_digest : str
+        What it was trained on last.
+    crops : int
+        In all its trainings.
+    """
+
+    model: str
+    version: str
+    weights_sha256: str
+    dataset: str
+    dataset_version: str
+    content_digest: str
+    crops: int
+
+
 class TrainingFacts(_Section):
     """What the net was trained on, and how.
 
@@ -127,6 +149,8 @@ class TrainingFacts(_Section):
     ranges : dict of str to list
         Lowest and highest value, or the words, of every quantity drawn for the split train,
         as from `ceria_data.facts.parameter_ranges`. Empty where it was not measured.
+    start : StartFacts or None
+        None for weights that began as random numbers.
     """
 
     dataset: str
@@ -136,6 +160,7 @@ class TrainingFacts(_Section):
     crops: int
     config: dict[str, Any]
     ranges: dict[str, list[int | float | str]] = {}
+    start: StartFacts | None = None
 
 
 class ModelConfig(_Section):

@@ -41,11 +41,12 @@ class NetSection(_Section):
     patch: Annotated[int, Field(ge=1)] = 2
     decoder: str = ""
     encoder: str = ""
+    bottom: Annotated[int, Field(ge=0)] = 0
 
     @model_serializer(mode="wrap")
     def _without_empty(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # A config of before these names is written as it was, and its checkpoints go on.
-        return {name: value for name, value in write(self).items() if value != ""}
+        return {name: value for name, value in write(self).items() if value not in ("", 0)}
 
     @model_validator(mode="after")
     def _exists(self) -> Self:
@@ -66,6 +67,7 @@ class NetSection(_Section):
             max_count,
             self.decoder,
             self.encoder,
+            self.bottom,
         )
 
 
@@ -86,7 +88,7 @@ class ViewsSection(_Section):
     crop: Annotated[int, Field(ge=16)]
     dose_e_per_A2: Range
     other_pixels: Annotated[float, Field(ge=0, le=1)] = 0.0
-    sampling_A: Range = (0.09, 0.25)
+    sampling_A: Range = (0.05, 0.25)
     calibration_error: Annotated[float, Field(ge=0, lt=0.5)] = 0.03
 
     def views(self) -> Views:

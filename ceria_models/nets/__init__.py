@@ -8,7 +8,7 @@ from ceria_models.nets.base import ColumnNet, NetOutput, NetSettings
 from ceria_models.nets.blocks import StandardisedConv
 from ceria_models.nets.mixed_scale import MixedScaleNet
 from ceria_models.nets.smp_net import DECODERS, DEPTHS, ENCODERS, SmpNet
-from ceria_models.nets.unet import AttentionUNet, PlainUNet, ResidualUNet
+from ceria_models.nets.unet import AttentionUNet, PlainUNet, ResidualUNet, UNet
 
 ARCHITECTURES: dict[str, type[ColumnNet]] = {
     "plain_unet": PlainUNet,
@@ -21,9 +21,13 @@ ARCHITECTURES: dict[str, type[ColumnNet]] = {
 
 LARGEST = NetSettings("", width=512, levels=64, blocks=32, patch=8, max_count=64)
 """No net may be larger in any of these."""
+DEEPEST_BOTTOM = 32
+GROWING = (ResidualUNet, AttentionUNet)
+"""Nets to which blocks at the bottom can be added without changing what they say."""
 
 __all__ = [
     "ARCHITECTURES",
+    "GROWING",
     "ColumnNet",
     "NetOutput",
     "NetSettings",
@@ -75,10 +79,22 @@ def check_settings(settings: NetSettings) -> None:
     _check_name("architecture", settings.architecture, tuple(ARCHITECTURES))
     for name, largest in vars(LARGEST).items():
         value = getattr(settings, name)
+        if name == "bottom":
+            continue
         if isinstance(largest, int) and not (isinstance(value, int) and 1 <= value <= largest):
             raise NotAModelError(
                 f"{name} is {value!r}; expected a whole number from 1 to {largest}"
             )
+    bottom = settings.bottom
+    if not (isinstance(bottom, int) and 0 <= bottom <= DEEPEST_BOTTOM):
+        raise NotAModelError(
+            f"bottom is {bottom!r}; expected a whole number from 0 to {DEEPEST_BOTTOM}"
+        )
+    if bottom and not issubclass(ARCHITECTURES[settings.architecture], UNet):
+        raise NotAModelError(
+            f"architecture {settings.architecture} takes no bottom; it belongs to the U-Nets of "
+            "this package"
+        )
     if settings.architecture == "smp":
         _check_name("decoder", settings.decoder, tuple(DECODERS))
         _check_name("encoder", settings.encoder, ENCODERS)

@@ -37,6 +37,8 @@ class NetSettings:
         Highest class K.
     decoder, encoder : str
         Names in `smp_net`, for its architecture; empty for the others.
+    bottom : int
+        Further blocks on the coarsest grid of a U-Net.
     """
 
     architecture: str
@@ -47,6 +49,7 @@ class NetSettings:
     max_count: int
     decoder: str = ""
     encoder: str = ""
+    bottom: int = 0
 
 
 @dataclass(frozen=True)

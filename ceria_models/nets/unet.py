@@ -33,6 +33,9 @@ class UNet(ColumnNet):
             self._stage(widths[max(level - 1, 0)], widths[level])
             for level in range(settings.levels)
         )
+        self.bottom = nn.Sequential(
+            *(self.block(widths[-1], widths[-1]) for _ in range(settings.bottom))
+        )
         self.up = nn.ModuleList(
             StandardisedConv(coarse, fine, 1) for fine, coarse in pairwise(widths)
         )
@@ -58,7 +61,8 @@ class UNet(ColumnNet):
         patch, coarsest = self.settings.patch, self.stride // self.settings.patch
         per_stage = _CONVS * self.settings.blocks
         down, up = (per_stage * patch * (n - 1) for n in (2 * coarsest, coarsest))
-        return -(-(patch + down + up) // self.stride) * self.stride + self.stride
+        bottom = _CONVS * self.settings.bottom * self.stride
+        return -(-(patch + down + bottom + up) // self.stride) * self.stride + self.stride
 
     def features(self, patches: Tensor) -> Tensor:
         """Turn patches into features of equal grid."""
@@ -67,6 +71,7 @@ class UNet(ColumnNet):
         for level, stage in enumerate(self.encoder):
             x = stage(F.avg_pool2d(x, 2) if level else x)
             skips.append(x)
+        x = self.bottom(x)
         for level in reversed(range(len(self.decoder))):
             coarse = F.interpolate(self.up[level](x), scale_factor=2.0, mode="nearest")
             x = self.decoder[level](self.merge(level, skips[level], coarse))
