@@ -1,5 +1,7 @@
 """What every net of the zoo promises."""
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -42,7 +44,7 @@ def test_an_image_does_not_depend_on_the_others_of_a_batch(net):
     together = everything(net(images))
     alone = everything(net(images[1:2]))
     # Another batch may be summed in another order; outputs of these weights reach some tens.
-    rounding = 1e-5 * float(alone.abs().max())
+    rounding = 1e-5 * float(alone.detach().abs().max())
     torch.testing.assert_close(together[1:2], alone, atol=rounding, rtol=0)
 
 
@@ -93,8 +95,9 @@ SMP = {"blocks": 1, "decoder": "unet", "encoder": "resnet18"}
 def test_an_exported_net_says_the_same(architecture, tmp_path):
     runtime = pytest.importorskip("onnxruntime", reason="needs ceria[onnx]")
     pytest.importorskip("onnxscript", reason="needs ceria[onnx]")
-    if architecture == "smp":
-        pytest.importorskip("segmentation_models_pytorch", reason="needs ceria[smp]")
+    # Not imported here: `smp_net` knows how, beside a torchvision that does not fit.
+    if architecture == "smp" and find_spec("segmentation_models_pytorch") is None:
+        pytest.skip("needs ceria[smp]")
     from ceria_models.onnx_file import OUTPUTS, export_onnx
 
     model = fresh(architecture=architecture, **(SMP if architecture == "smp" else {"blocks": 2}))
