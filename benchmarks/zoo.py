@@ -1,9 +1,9 @@
 """The zoo on equal footing, and what each of its ideas is worth.
 
     python benchmarks/zoo.py list
-    python benchmarks/zoo.py train DATASET --out FOLDER [RUN ...]   # hours; may be stopped
-    python benchmarks/zoo.py measure DATASET --out FOLDER           # minutes a run
-    python benchmarks/zoo.py table --out FOLDER [--csv FILE]
+    python benchmarks/zoo.py train DATASET [RUN ...] --out FOLDER   # hours; may be stopped
+    python benchmarks/zoo.py measure DATASET [RUN ...] --out FOLDER # minutes a run
+    python benchmarks/zoo.py table [RUN ...] --out FOLDER [--csv FILE]
 
 Nets of the zoo see 300,000 crops of 64 pixels, one seed; ablations of `residual-unet-tiny` see
 60,000, three seeds; `--scale` shortens all. Everything else is that of `residual-unet-tiny`.
