@@ -1,0 +1,322 @@
+"""A dataset from the Hub: one version, by its tag, checked against its manifest."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ceria_data.address import Address, Kind, parse_address, tag_of
+from ceria_data.download import fetch_files
+from ceria_data.errors import NotADatasetError, OutputError, TransferError
+from ceria_data.hub import Hub, offline
+from ceria_data.pulled import from_cache, pulled_place
+from ceria_data.shared_files import HUB_FILES, SharedFile, check_names, differences, holds, summary
+from ceria_data.staging import Staging, check_place, clear, locked, occupied, publish
+from ceria_data.store import MANIFEST, MANIFEST_SHA256, dataset_files, read_manifest
+from ceria_data.verify import check_files, verify
+
+_DIGEST = re.compile("[0-9a-f]{64}")
+_LARGEST_MANIFEST = 64 * 2**20
+"""Bytes; room for some 300,000 files."""
+
+OnProgress = Callable[[str, int, int, int], None]
+"""Told what is counted, how much is done, of how much, and how much was there before."""
+
+
+def _ignore(unit: str, done: int, total: int, reused: int) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Pull:
+    """A version of a dataset on this computer.
+
+    Attributes
+    ----------
+    folder : Path
+    repo_id, version : str
+    commit : str or None
+        None if the Hub was not asked.
+    downloaded : int
+        Bytes that had to be fetched.
+    manifest : dict
+    """
+
+    folder: Path
+    repo_id: str
+    version: str
+    commit: str | None
+    downloaded: int
+    manifest: dict[str, Any]
+
+
+class _PullStaging(Staging):
+    """The folder of an unfinished pull: its own name, so that it never meets a build's."""
+
+    @property
+    def folder(self) -> Path:
+        return self.out.parent / f".{self.out.name}.pull"
+
+    @property
+    def incoming(self) -> Path:
+        return self.folder / "incoming"
+
+
+def pull_dataset(
+    repository: str,
+    *,
+    out: Path | None = None,
+    digest: str | None = None,
+    on_progress: OnProgress = _ignore,
+) -> Pull:
+    """Fetch one version of a dataset from the Hub, or find it where it was fetched before.
+
+    Every file is compared with its checksum as it arrives. The dataset appears in its place
+    when all of it is there; until then the files wait beside it, and the same call goes on.
+
+    Parameters
+    ----------
+    repository : str
+        ``user/name`` for the newest version, or ``user/name@1.0.0``.
+    out : Path, optional
+        New folder for the dataset; by default one in the cache of ``CERIA_HOME``.
+    digest : str, optional
+        Content digest that the dataset must have. The decoded content is checked then, not
+        only the bytes.
+    on_progress : callable
+        Told what is counted, how much is done, of how much, and how much was there before.
+
+    Returns
+    -------
+    Pull
+
+    Raises
+    ------
+    NotOnHubError
+        If there is no such repository or version.
+    TransferError
+        If the files differ from their checksums, or the dataset has another digest.
+    HubError
+        If the Hub cannot be reached; what has arrived stays for the next call.
+    OutputError
+        If `out` cannot be used.
+
+    Examples
+    --------
+    >>> pull_dataset("user/name@latest")
+    Traceback (most recent call last):
+    ceria_data.errors.HubError: 'user/name@latest' names no version...
+    """
+    address = parse_address(repository)
+    if digest is not None and not _DIGEST.fullmatch(digest):
+        raise OutputError(f"{digest!r} is no digest; expected 64 small hexadecimal digits")
+    if offline():
+        return _offline(address, out, digest, on_progress)
+    hub = Hub(address.repo_id, Kind.DATASET)
+    version = hub.version(address.version)
+    commit = hub.commit(tag_of(version))
+    address = Address(address.repo_id, version)
+    staging = _PullStaging(out or pulled_place(address.repo_id, version, Kind.DATASET))
+    if out is None:
+        staging.out.parent.mkdir(parents=True, exist_ok=True)
+    check_place(staging, resume=False, overwrite=False)
+    with locked(staging):
+        return _pull(hub, address, commit, staging, digest, on_progress)
+
+
+def _pull(
+    hub: Hub,
+    address: Address,
+    commit: str,
+    staging: _PullStaging,
+    digest: str | None,
+    on_progress: OnProgress,
+) -> Pull:
+    listed = {name: file for name, file in hub.files(commit).items() if name not in HUB_FILES}
+    check_names(listed, f"the {hub}")
+    ready = occupied(staging.out)
+    folder = staging.out if ready else staging.dataset
+    if ready and not holds(staging.out / MANIFEST, listed.get(MANIFEST, SharedFile(-1))):
+        raise _other_content(hub, address, staging.out)
+    manifest = _fetch_manifest(hub, address, commit, listed, folder, staging.incoming)
+    expected = listed_in(manifest, listed, f"the {hub}")
+    check_digest(manifest, digest, str(address))
+    downloaded = fetch_files(
+        hub,
+        commit,
+        expected,
+        folder,
+        staging.incoming,
+        lambda done, total, reused: on_progress(
+            "kB", *(-(-n // 1000) for n in (done, total, reused))
+        ),
+    )
+    if not ready:
+        for name in set(dataset_files(folder)) - expected.keys():
+            (folder / name).unlink()  # left by a pull of another version
+    if digest is not None:
+        check_content(folder, str(address), on_progress)
+    clear(staging) if ready else publish(staging)
+    return Pull(staging.out, address.repo_id, str(address.version), commit, downloaded, manifest)
+
+
+def _fetch_manifest(
+    hub: Hub,
+    address: Address,
+    commit: str,
+    listed: Mapping[str, SharedFile],
+    folder: Path,
+    incoming: Path,
+) -> dict[str, Any]:
+    """Fetch the manifest before anything else, and see that it is that of the version."""
+    first = {name: listed[name] for name in (MANIFEST, MANIFEST_SHA256) if name in listed}
+    if len(first) < 2:
+        raise NotADatasetError(
+            f"the {hub} holds no dataset of ceria at {tag_of(str(address.version))}: "
+            f"{MANIFEST} or {MANIFEST_SHA256} is missing"
+        )
+    if first[MANIFEST].size > _LARGEST_MANIFEST:
+        raise TransferError(
+            f"{MANIFEST} of the {hub} has {first[MANIFEST].size} bytes, expected less than "
+            f"{_LARGEST_MANIFEST}; it was not fetched"
+        )
+    fetch_files(hub, commit, first, folder, incoming)
+    manifest = read_manifest(folder)
+    if manifest.get("version") != address.version:
+        raise TransferError(
+            f"the tag {tag_of(str(address.version))} of the {hub} leads to version "
+            f"{manifest.get('version')} of the dataset; tell its owner"
+        )
+    return manifest
+
+
+def listed_in(
+    manifest: Mapping[str, Any], listed: Mapping[str, SharedFile], source: str
+) -> dict[str, SharedFile]:
+    """Take the expected files from a manifest; the Hub has to list the same ones.
+
+    Parameters
+    ----------
+    manifest : mapping
+    listed : mapping of str to SharedFile
+        What the Hub lists, the manifest and its checksum among it.
+    source : str
+        Where it comes from, for the message.
+
+    Returns
+    -------
+    dict of str to SharedFile
+        All files with their sha256; the manifest and its checksum as the Hub lists them.
+
+    Raises
+    ------
+    TransferError
+        If the lists differ, or the manifest's is none.
+    """
+    try:
+        expected = {
+            str(name): SharedFile(int(facts["size"]), str(facts["sha256"]))
+            for name, facts in manifest["files"].items()
+        }
+        if not all(_DIGEST.fullmatch(str(file.sha256)) for file in expected.values()):
+            raise ValueError("a sha256 is none")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise TransferError(
+            f"{MANIFEST} of {source} lists no files with sizes and checksums ({error}); tell its "
+            "owner"
+        ) from error
+    check_names(expected, source)
+    for name in (MANIFEST, MANIFEST_SHA256):
+        # As the Hub has them: the manifest cannot hold its own checksum.
+        expected[name] = listed[name]
+    wrong = {
+        name: what
+        for name, what in differences(listed, expected).items()
+        # A git blob and a sha256 cannot be compared before the file is here.
+        if what != "has another content" or listed[name].sha256
+    }
+    if wrong:
+        raise TransferError(
+            f"{source} does not hold what its manifest lists: {summary(wrong)}; nothing of it is "
+            "used; "
+            "tell its owner"
+        )
+    return expected
+
+
+def check_digest(manifest: Mapping[str, Any], digest: str | None, source: str) -> None:
+    """Refuse a dataset with another content digest than the demanded one.
+
+    Raises
+    ------
+    TransferError
+
+    Examples
+    --------
+    >>> check_digest({"content_digest": "ab"}, "cd", "user/name@1.0.0")
+    Traceback (most recent call last):
+    ceria_data.errors.TransferError: user/name@1.0.0 has the content digest ab, expected cd...
+    """
+    found = manifest.get("content_digest")
+    if digest is not None and found != digest:
+        raise TransferError(
+            f"{source} has the content digest {found}, expected {digest}; it is another dataset, "
+            "or "
+            "another version"
+        )
+
+
+def check_content(folder: Path, source: str, on_progress: OnProgress = _ignore) -> None:
+    """See that the digests of a manifest follow from the decoded content.
+
+    Raises
+    ------
+    TransferError
+        With the first problem.
+    """
+    problems = verify(folder, lambda done, total: on_progress("checks", done, total, 0))
+    if problems:
+        raise TransferError(
+            f"{source} is not as its manifest says: {problems[0]}; {len(problems)} problems; it is "
+            f"not used; look at it with `ceria-data verify {folder}`"
+        )
+
+
+def _other_content(hub: Hub, address: Address, folder: Path) -> TransferError | OutputError:
+    """Say that what is in the place is not the version that was asked for."""
+    if folder == pulled_place(address.repo_id, str(address.version), Kind.DATASET):
+        return TransferError(
+            f"version {address.version} of the {hub} has another content now than what was pulled "
+            "to "
+            f"{folder}; a published version never changes: ask its owner, and remove {folder} to "
+            "take "
+            "the new content"
+        )
+    return OutputError(
+        f"{folder} holds another dataset than version {address.version} of the {hub}; choose "
+        "another "
+        "--out"
+    )
+
+
+def _offline(
+    address: Address,
+    out: Path | None,
+    digest: str | None,
+    on_progress: OnProgress,
+) -> Pull:
+    """Take a version from the cache and check its bytes again."""
+    folder = from_cache(address, Kind.DATASET)
+    if out is not None:
+        raise OutputError(f"HF_HUB_OFFLINE is set; copy {folder} to {out} yourself")
+    manifest = read_manifest(folder)
+    check_digest(manifest, digest, str(address))
+    if digest is not None:
+        check_content(folder, str(address), on_progress)
+    elif problem := next(filter(None, check_files(folder, manifest)), None):
+        raise TransferError(
+            f"{folder} was damaged after it was pulled: {problem}; unset HF_HUB_OFFLINE and pull "
+            "again"
+        )
+    return Pull(folder, address.repo_id, str(manifest["version"]), None, 0, manifest)

@@ -1,0 +1,291 @@
+"""The Hugging Face Hub: one repository, its versions and files; its errors as ours."""
+
+import errno
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, constants, get_token
+from huggingface_hub import errors as hub_errors
+from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils import disable_progress_bars, httpx  # type: ignore[attr-defined]
+from huggingface_hub.utils import logging as hub_logging
+
+from ceria_data import __version__
+from ceria_data.address import Kind, newest, tag_of, version_of
+from ceria_data.errors import (
+    CeriaError,
+    DiskSpaceError,
+    HubError,
+    NotOnHubError,
+    PublishedError,
+    TransferError,
+)
+from ceria_data.shared_files import SharedFile
+
+_AGAIN = "repeat the command: what was transferred is kept"
+_LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
+
+
+class Hub:
+    """One repository on the Hub; every call may raise a `HubError`.
+
+    Attributes
+    ----------
+    repo_id : str
+        ``user/name``.
+    kind : Kind
+    """
+
+    def __init__(self, repo_id: str, kind: Kind) -> None:
+        self.repo_id, self.kind = repo_id, kind
+        self._api = HfApi(library_name="ceria", library_version=__version__)
+        self._names: dict[str, Any] = {"repo_id": repo_id, "repo_type": kind.value}
+
+    def __str__(self) -> str:
+        return f"{self.kind.value} {self.repo_id}"
+
+    def privacy(self) -> bool | None:
+        """Say whether the repository is private; None if there is none that we may see."""
+        try:
+            with self._errors():
+                return bool(self._api.repo_info(**self._names).private)
+        except NotOnHubError:
+            return None
+
+    def versions(self) -> list[str]:
+        """List the versions that have a tag."""
+        with self._errors():
+            tags = self._api.list_repo_refs(**self._names).tags
+        return [version for tag in tags if (version := version_of(tag.name))]
+
+    def version(self, wanted: str | None) -> str:
+        """Choose a version that is there: the wanted one, or the newest.
+
+        Raises
+        ------
+        NotOnHubError
+            If there is no such version, or none at all.
+        """
+        versions = self.versions()
+        if not versions:
+            raise NotOnHubError(
+                f"the {self} has no version; expected a tag such as v1.0.0, as `push` makes it"
+            )
+        if wanted is not None and wanted not in versions:
+            raise NotOnHubError(
+                f"the {self} has no version {wanted}; it has {', '.join(sorted(versions))}"
+            )
+        return wanted or newest(versions)
+
+    def commit(self, revision: str) -> str:
+        """Name the commit of a branch or tag."""
+        with self._errors():
+            return str(self._api.repo_info(**self._names, revision=revision).sha)
+
+    def files(self, commit: str) -> dict[str, SharedFile]:
+        """List the files of a commit with what the Hub says of them."""
+        with self._errors():
+            tree = self._api.list_repo_tree(**self._names, revision=commit, recursive=True)
+            entries = [entry for entry in tree if isinstance(entry, RepoFile)]
+            return {
+                str(entry.path): SharedFile(int(entry.size), entry.lfs.sha256)
+                if entry.lfs
+                else SharedFile(int(entry.size), git_oid=entry.blob_id)
+                for entry in entries
+            }
+
+    def fetch(self, name: str, commit: str, folder: Path, on_bytes: Callable[[int], None]) -> Path:
+        """Download one file of a commit into a folder, whatever is there.
+
+        Parameters
+        ----------
+        name : str
+            Passed by `check_names`.
+        commit : str
+        folder : Path
+            Scratch folder of this download.
+        on_bytes : callable
+            Told the number of bytes as they arrive.
+
+        Returns
+        -------
+        Path
+            The file, not yet checked.
+        """
+        with self._errors():
+            found = self._api.hf_hub_download(
+                **self._names,
+                filename=name,
+                revision=commit,
+                local_dir=folder,
+                tqdm_class=_counting(on_bytes),
+            )
+        return Path(found)
+
+    def create(self, *, private: bool) -> None:
+        """Create the repository, unless it is there."""
+        with self._errors():
+            self._api.create_repo(**self._names, private=private, exist_ok=True)
+
+    def upload(self, folder: Path, message: str) -> str:
+        """Make the head of `main` hold the files of a folder and no others.
+
+        Files that are there already are not sent again, so that repeating an interrupted
+        upload goes on with it. Large folders take several commits.
+
+        Returns
+        -------
+        str
+            The last commit.
+        """
+        with self._errors():
+            done = self._api.upload_folder(
+                **self._names, folder_path=folder, commit_message=message, delete_patterns="*"
+            )
+            return str(done.oid)
+
+    def tag(self, version: str, commit: str) -> None:
+        """Fix a version on a commit.
+
+        Raises
+        ------
+        PublishedError
+            If the version is fixed already; a tag never moves.
+        """
+        with self._errors():
+            try:
+                self._api.create_tag(**self._names, tag=tag_of(version), revision=commit)
+            except hub_errors.HfHubHTTPError as error:
+                if error.response.status_code != 409:
+                    raise
+                raise PublishedError(f"the {self} has version {version} already") from None
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn what the client raises into our errors, without the token."""
+        try:
+            yield
+        except CeriaError:
+            raise
+        except Exception as error:
+            # The client's own traceback is left out: a server may have put the token into it.
+            raise _ours(error, str(self)) from None
+
+
+def offline() -> bool:
+    """Say whether the user forbids connections to the Hub (``HF_HUB_OFFLINE``)."""
+    return bool(constants.is_offline_mode())
+
+
+def quiet_client(*, bars: bool) -> None:
+    """Let the client print what people need: errors, and bars where they are wanted."""
+    if not bars:
+        disable_progress_bars()
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    for handler in logging.getLogger("huggingface_hub").handlers:
+        handler.addFilter(_without_token)
+
+
+def redacted(text: str) -> str:
+    """Take the token out of a text, wherever it came from.
+
+    Examples
+    --------
+    >>> redacted("a text without a token")
+    'a text without a token'
+    """
+    token = get_token()
+    return text.replace(token, "<token>") if token else text
+
+
+def _without_token(record: logging.LogRecord) -> bool:
+    record.msg, record.args = redacted(record.getMessage()), ()
+    return True
+
+
+def _counting(on_bytes: Callable[[int], None]) -> type:
+    """Make what the client takes for a class of progress bars: it draws nothing and counts."""
+
+    class Counter:
+        total = 0
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+        def __enter__(self) -> "Counter":
+            return self
+
+        def __exit__(self, *args: object) -> None: ...
+
+        def update(self, n: float | None = 1) -> None:
+            on_bytes(int(n or 0))
+
+        def _ignore(self, *args: Any, **kwargs: Any) -> None: ...
+
+        # Its presence tells the client to count what is written apart from what is on the wire.
+        update_transfer = set_postfix_str = set_transfer_postfix_str = refresh = close = _ignore
+
+    return Counter
+
+
+def _ours(error: Exception, repository: str) -> CeriaError:
+    """Translate an error of the client, or of what it wraps."""
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) and cause not in chain:
+        chain.append(cause)
+    for each in chain:
+        if isinstance(each, OSError) and each.errno in (errno.ENOSPC, errno.EDQUOT):
+            return DiskSpaceError(f"the disk is full ({each}); free some room, then {_AGAIN}")
+        if isinstance(each, hub_errors.OfflineModeIsEnabled):
+            return HubError(
+                f"HF_HUB_OFFLINE is set, so the {repository} was not asked; unset it, or name "
+                "what was pulled before"
+            )
+        if isinstance(each, hub_errors.LocalTokenNotFoundError):
+            return HubError(f"there is no token for the Hub; {_LOG_IN}")
+        if isinstance(each, hub_errors.HfHubHTTPError):
+            return _answered(each, repository)
+        if isinstance(each, httpx.HTTPError | httpx.InvalidURL | httpx.StreamError):
+            return HubError(
+                f"{constants.ENDPOINT} cannot be reached ({type(each).__name__}: "
+                f"{redacted(str(each))}); check the network and HF_ENDPOINT, then {_AGAIN}"
+            )
+    text = redacted(f"{type(error).__name__}: {error}").splitlines()[0]
+    if isinstance(error, OSError) and "Consistency check failed" in str(error):
+        return TransferError(f"a file of the {repository} arrived incomplete ({text}); {_AGAIN}")
+    return HubError(
+        f"the exchange with {constants.ENDPOINT} failed ({text}); if HF_ENDPOINT is set, check "
+        "that "
+        f"it leads to a Hub; else {_AGAIN}"
+    )
+
+
+def _answered(error: hub_errors.HfHubHTTPError, repository: str) -> CeriaError:
+    """Translate an answer that is an error."""
+    code = error.response.status_code
+    said = redacted(" ".join((error.server_message or "").split())[:300])
+    answer = f"{constants.ENDPOINT} answered {code}" + (f": {said}" if said else "")
+    if isinstance(error, hub_errors.RevisionNotFoundError):
+        return NotOnHubError(f"the {repository} has no such version ({answer})")
+    if isinstance(error, hub_errors.RemoteEntryNotFoundError):
+        return TransferError(
+            f"a file of the {repository} is listed but not there ({answer}); tell its owner"
+        )
+    if isinstance(error, hub_errors.RepositoryNotFoundError):
+        return NotOnHubError(
+            f"there is no {repository} that can be read ({answer}); check the name; if it is "
+            "private "
+            f"or gated, {_LOG_IN}"
+        )
+    if code in (401, 403):
+        return HubError(
+            f"the token does not allow this for the {repository} ({answer}); {_LOG_IN}, with a "
+            "token that may write if you push"
+        )
+    if code == 412:
+        return HubError(f"somebody else changed the {repository} meanwhile; {_AGAIN}")
+    if code == 429:
+        return HubError(f"too many requests for now ({answer}); wait some minutes, then {_AGAIN}")
+    return HubError(f"{answer}, for the {repository}; later, {_AGAIN}")
