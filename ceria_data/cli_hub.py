@@ -109,6 +109,22 @@ def pull(
     terminal.show(facts, quiet=quiet, json=json)
 
 
+def peek(
+    repository: Annotated[
+        str, typer.Argument(metavar="hf://datasets/REPO_ID[@VERSION]", help="On the Hub.")
+    ],
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say what a dataset on the Hub holds, as `info` does, without fetching its arrays."""
+    from ceria_data.glance import peek_dataset
+    from ceria_data.hub import quiet_client
+
+    quiet_client(bars=False)
+    terminal.show(peek_dataset(repository), quiet=quiet, json=json)
+
+
 def _shortened(lines: list[str]) -> list[str]:
     """Keep the first lines for people; ``--json`` has all of them."""
     more = len(lines) - _FILES_SHOWN
@@ -123,7 +139,7 @@ def add_hub_commands(app: typer.Typer) -> None:
     >>> app = typer.Typer()
     >>> add_hub_commands(app)
     >>> [command.callback.__name__ for command in app.registered_commands]
-    ['push', 'pull']
+    ['push', 'pull', 'peek']
     """
-    for command in (push, pull):
+    for command in (push, pull, peek):
         app.command()(command)

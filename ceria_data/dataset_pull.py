@@ -1,24 +1,23 @@
 """A dataset from the Hub: one version, by its tag, checked against its manifest."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ceria_data.address import Address, Kind, parse_address, tag_of
 from ceria_data.download import fetch_files
-from ceria_data.errors import NotADatasetError, OutputError, TransferError
+from ceria_data.errors import OutputError, TransferError
 from ceria_data.hub import Hub, offline
 from ceria_data.pulled import from_cache, pulled_place
-from ceria_data.shared_files import HUB_FILES, SharedFile, check_names, differences, holds, summary
+from ceria_data.remote_manifest import check_digest, fetch_manifest, listed_in
+from ceria_data.shared_files import HUB_FILES, SharedFile, check_names, holds
 from ceria_data.staging import Staging, check_place, clear, locked, occupied, publish
-from ceria_data.store import MANIFEST, MANIFEST_SHA256, dataset_files, read_manifest
+from ceria_data.store import MANIFEST, dataset_files, read_manifest
 from ceria_data.verify import check_files, verify
 
 _DIGEST = re.compile("[0-9a-f]{64}")
-_LARGEST_MANIFEST = 64 * 2**20
-"""Bytes; room for some 300,000 files."""
 
 OnProgress = Callable[[str, int, int, int], None]
 """Told what is counted, how much is done, of how much, and how much was there before."""
@@ -139,7 +138,7 @@ def _pull(
     folder = staging.out if ready else staging.dataset
     if ready and not holds(staging.out / MANIFEST, listed.get(MANIFEST, SharedFile(-1))):
         raise _other_content(hub, address, staging.out)
-    manifest = _fetch_manifest(hub, address, commit, listed, folder, staging.incoming)
+    manifest = fetch_manifest(hub, address, commit, listed, folder, staging.incoming)
     expected = listed_in(manifest, listed, f"the {hub}")
     check_digest(manifest, digest, str(address))
     downloaded = fetch_files(
@@ -159,112 +158,6 @@ def _pull(
         check_content(folder, str(address), on_progress)
     clear(staging) if ready else publish(staging)
     return Pull(staging.out, address.repo_id, str(address.version), commit, downloaded, manifest)
-
-
-def _fetch_manifest(
-    hub: Hub,
-    address: Address,
-    commit: str,
-    listed: Mapping[str, SharedFile],
-    folder: Path,
-    incoming: Path,
-) -> dict[str, Any]:
-    """Fetch the manifest before anything else, and see that it is that of the version."""
-    first = {name: listed[name] for name in (MANIFEST, MANIFEST_SHA256) if name in listed}
-    if len(first) < 2:
-        raise NotADatasetError(
-            f"the {hub} holds no dataset of ceria at {tag_of(str(address.version))}: "
-            f"{MANIFEST} or {MANIFEST_SHA256} is missing"
-        )
-    if first[MANIFEST].size > _LARGEST_MANIFEST:
-        raise TransferError(
-            f"{MANIFEST} of the {hub} has {first[MANIFEST].size} bytes, expected less than "
-            f"{_LARGEST_MANIFEST}; it was not fetched"
-        )
-    fetch_files(hub, commit, first, folder, incoming)
-    manifest = read_manifest(folder)
-    if manifest.get("version") != address.version:
-        raise TransferError(
-            f"the tag {tag_of(str(address.version))} of the {hub} leads to version "
-            f"{manifest.get('version')} of the dataset; tell its owner"
-        )
-    return manifest
-
-
-def listed_in(
-    manifest: Mapping[str, Any], listed: Mapping[str, SharedFile], source: str
-) -> dict[str, SharedFile]:
-    """Take the expected files from a manifest; the Hub has to list the same ones.
-
-    Parameters
-    ----------
-    manifest : mapping
-    listed : mapping of str to SharedFile
-        What the Hub lists, the manifest and its checksum among it.
-    source : str
-        Where it comes from, for the message.
-
-    Returns
-    -------
-    dict of str to SharedFile
-        All files with their sha256; the manifest and its checksum as the Hub lists them.
-
-    Raises
-    ------
-    TransferError
-        If the lists differ, or the manifest's is none.
-    """
-    try:
-        expected = {
-            str(name): SharedFile(int(facts["size"]), str(facts["sha256"]))
-            for name, facts in manifest["files"].items()
-        }
-        if not all(_DIGEST.fullmatch(str(file.sha256)) for file in expected.values()):
-            raise ValueError("a sha256 is none")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise TransferError(
-            f"{MANIFEST} of {source} lists no files with sizes and checksums ({error}); tell its "
-            "owner"
-        ) from error
-    check_names(expected, source)
-    for name in (MANIFEST, MANIFEST_SHA256):
-        # As the Hub has them: the manifest cannot hold its own checksum.
-        expected[name] = listed[name]
-    wrong = {
-        name: what
-        for name, what in differences(listed, expected).items()
-        # A git blob and a sha256 cannot be compared before the file is here.
-        if what != "has another content" or listed[name].sha256
-    }
-    if wrong:
-        raise TransferError(
-            f"{source} does not hold what its manifest lists: {summary(wrong)}; nothing of it is "
-            "used; "
-            "tell its owner"
-        )
-    return expected
-
-
-def check_digest(manifest: Mapping[str, Any], digest: str | None, source: str) -> None:
-    """Refuse a dataset with another content digest than the demanded one.
-
-    Raises
-    ------
-    TransferError
-
-    Examples
-    --------
-    >>> check_digest({"content_digest": "ab"}, "cd", "user/name@1.0.0")
-    Traceback (most recent call last):
-    ceria_data.errors.TransferError: user/name@1.0.0 has the content digest ab, expected cd...
-    """
-    found = manifest.get("content_digest")
-    if digest is not None and found != digest:
-        raise TransferError(
-            f"{source} has the content digest {found}, expected {digest}; it is another dataset, "
-            "or "
-            "another version"
-        )
 
 
 def check_content(folder: Path, source: str, on_progress: OnProgress = _ignore) -> None:

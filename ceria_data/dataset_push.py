@@ -119,7 +119,7 @@ def push_dataset(
         )
     names = sorted([*manifest["files"], MANIFEST, MANIFEST_SHA256])
     refuse_token(folder, names)
-    files = measured_folder(folder, names)
+    files = _measured(folder, names, manifest, on_progress)
     hub = Hub(address.repo_id, Kind.DATASET)
     planned = plan_publication(hub, files, version, private=private)
     notes = _check_repository(hub, manifest, planned)
@@ -131,6 +131,23 @@ def push_dataset(
         return pushed
     commit = publish(hub, folder, files, planned)
     return Push(address.repo_id, tag_of(version), files, planned, commit)
+
+
+def _measured(
+    folder: Path,
+    names: list[str],
+    manifest: dict[str, Any],
+    on_progress: Callable[[str, int, int], None],
+) -> dict[str, SharedFile]:
+    total = sum(facts["size"] for facts in manifest["files"].values())
+    done = 0
+
+    def count(size: int) -> None:
+        nonlocal done
+        done += size
+        on_progress("kB", -(-done // 1000), -(-total // 1000))
+
+    return measured_folder(folder, names, count)
 
 
 def _check_repository(hub: Hub, manifest: dict[str, Any], planned: Publication) -> list[str]:

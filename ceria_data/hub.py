@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub import errors as hub_errors
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import disable_progress_bars, httpx  # type: ignore[attr-defined]
+from huggingface_hub.utils import disable_progress_bars, get_session, httpx  # type: ignore[attr-defined]
 from huggingface_hub.utils import logging as hub_logging
 
 from ceria_data import __version__
@@ -26,6 +27,8 @@ from ceria_data.errors import (
 from ceria_data.shared_files import SharedFile
 
 _AGAIN = "repeat the command: what was transferred is kept"
+_LONG = 600.0
+"""Seconds to wait for an answer to a commit, which the Hub may take minutes to make."""
 _LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
 
 
@@ -41,6 +44,7 @@ class Hub:
 
     def __init__(self, repo_id: str, kind: Kind) -> None:
         self.repo_id, self.kind = repo_id, kind
+        _redact_log()
         self._api = HfApi(library_name="ceria", library_version=__version__)
         self._names: dict[str, Any] = {"repo_id": repo_id, "repo_type": kind.value}
 
@@ -51,13 +55,13 @@ class Hub:
         """Say whether the repository is private; None if there is none that we may see."""
         try:
             with self._errors():
-                return bool(self._api.repo_info(**self._names).private)
+                return bool(self._api.repo_info(**self._names, timeout=_patience()).private)
         except NotOnHubError:
             return None
 
     def versions(self) -> list[str]:
         """List the versions that have a tag."""
-        with self._errors():
+        with self._errors(_patience()):
             tags = self._api.list_repo_refs(**self._names).tags
         return [version for tag in tags if (version := version_of(tag.name))]
 
@@ -83,7 +87,8 @@ class Hub:
     def commit(self, revision: str) -> str:
         """Name the commit of a branch or tag."""
         with self._errors():
-            return str(self._api.repo_info(**self._names, revision=revision).sha)
+            found = self._api.repo_info(**self._names, revision=revision, timeout=_patience())
+            return str(found.sha)
 
     def files(self, commit: str) -> dict[str, SharedFile]:
         """List the files of a commit with what the Hub says of them."""
@@ -164,8 +169,9 @@ class Hub:
                 raise PublishedError(f"the {self} has version {version} already") from None
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, patience: float = _LONG) -> Iterator[None]:
         """Turn what the client raises into our errors, without the token."""
+        get_session().timeout = httpx.Timeout(_patience(), read=patience, write=patience)
         try:
             yield
         except CeriaError:
@@ -180,13 +186,16 @@ def offline() -> bool:
     return bool(constants.is_offline_mode())
 
 
+def _patience() -> float:
+    """Seconds to wait for answers that take no work; the client's own setting."""
+    return float(constants.HF_HUB_ETAG_TIMEOUT)
+
+
 def quiet_client(*, bars: bool) -> None:
     """Let the client print what people need: errors, and bars where they are wanted."""
-    if not bars:
+    if not (bars and sys.stderr.isatty()):
         disable_progress_bars()
     hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    for handler in logging.getLogger("huggingface_hub").handlers:
-        handler.addFilter(_without_token)
 
 
 def redacted(text: str) -> str:
@@ -199,6 +208,12 @@ def redacted(text: str) -> str:
     """
     token = get_token()
     return text.replace(token, "<token>") if token else text
+
+
+def _redact_log() -> None:
+    """Keep the token out of the client's log, into which servers may write."""
+    for handler in logging.getLogger("huggingface_hub").handlers:
+        handler.addFilter(_without_token)
 
 
 def _without_token(record: logging.LogRecord) -> bool:
@@ -252,7 +267,8 @@ def _ours(error: Exception, repository: str) -> CeriaError:
                 f"{constants.ENDPOINT} cannot be reached ({type(each).__name__}: "
                 f"{redacted(str(each))}); check the network and HF_ENDPOINT, then {_AGAIN}"
             )
-    text = redacted(f"{type(error).__name__}: {error}").splitlines()[0]
+    first = chain[-1] if isinstance(error, RuntimeError) else error
+    text = redacted(f"{type(first).__name__}: {first}").splitlines()[0]
     if isinstance(error, OSError) and "Consistency check failed" in str(error):
         return TransferError(f"a file of the {repository} arrived incomplete ({text}); {_AGAIN}")
     return HubError(

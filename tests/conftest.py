@@ -25,13 +25,31 @@ def tiny_folder(_built):
     return _built
 
 
+@pytest.fixture(scope="session")
+def small_folder(tmp_path_factory):
+    """The smallest dataset, few files and no pictures, for reading only."""
+    from tests.tiny import build_tiny, tiny_config
+
+    config = tiny_config(("structures: 4", "structures: 1"), ("structures: 2", "structures: 1"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ceria_data.finish.draw_previews", _draw_nothing)
+        return build_tiny(tmp_path_factory.mktemp("small") / "tiny", config, block=2)
+
+
+@pytest.fixture
+def small(small_folder, tmp_path):
+    """A copy of the smallest dataset that a test may change."""
+    return shutil.copytree(small_folder, tmp_path / "small")
+
+
+def _draw_nothing(dataset):
+    (dataset.folder / "preview").mkdir(exist_ok=True)
+
+
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch):
     """Pictures take most of a tiny build; the shared dataset and its own tests draw them."""
-    monkeypatch.setattr(
-        "ceria_data.finish.draw_previews",
-        lambda dataset: (dataset.folder / "preview").mkdir(exist_ok=True),
-    )
+    monkeypatch.setattr("ceria_data.finish.draw_previews", _draw_nothing)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,6 @@ def environment(server: HubServer, home: Path, **more: str) -> dict[str, str]:
         "CERIA_HOME": str(home / "ceria"),
         "NO_PROXY": "*",
         "PYTHONPATH": str(ROOT),
-        "PYTHONWARNINGS": "error",
         **more,
     }
 
@@ -56,13 +56,13 @@ def environment(server: HubServer, home: Path, **more: str) -> dict[str, str]:
 class Client:
     """Runs commands; each in a fork of a process that has imported everything."""
 
-    def __init__(self, server: HubServer, home: Path) -> None:
+    def __init__(self, server: HubServer, home: Path, **more: str) -> None:
         self.server = server
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.hub_client"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment(server, home),
+            env=environment(server, home, **more),
             text=True,
         )
         self._lock = threading.Lock()
@@ -87,8 +87,9 @@ class Client:
 
     def kill(self) -> None:
         """Kill the command that runs now, as `kill -9` does."""
-        if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
+        while not self.pid:  # it may be quicker than its number
+            time.sleep(0.001)
+        os.kill(self.pid, signal.SIGKILL)
 
     def _send(self, request) -> None:
         self._process.stdin.write(json.dumps(request) + "\n")
@@ -136,7 +137,7 @@ def _serve() -> None:
                 code = run(ceria_data.cli.app, CeriaError)
             except Exception:
                 sys.excepthook(*sys.exc_info())
-                code = 98
+                code = 1
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()
