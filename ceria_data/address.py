@@ -77,8 +77,8 @@ def parse_address(text: str, kind: Kind = Kind.DATASET) -> Address:
     version = version.removeprefix("v")
     if not _REPOSITORY.fullmatch(repo_id) or ".." in repo_id or "--" in repo_id:
         raise HubError(
-            f"{text!r} is no repository of a {kind.value}; expected user/name, user/name@1.0.0 "
-            f"or {scheme}user/name@1.0.0"
+            f"{text!r} is no repository of a {kind.value}; expected user/name, user/name@1.0.0 or "
+            f"{scheme}user/name@1.0.0"
         )
     if at and not _VERSION.fullmatch(version):
         raise HubError(

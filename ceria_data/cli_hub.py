@@ -82,6 +82,10 @@ def pull(
     digest: Annotated[
         str | None, typer.Option(help="Content digest that the dataset must have.")
     ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(help="Fetch this split only; give it again for more of them."),
+    ] = None,
     quiet: Quiet = False,
     json: Json = False,
     debug: Debug = False,
@@ -94,13 +98,16 @@ def pull(
         refuse_among_bundled(out, "choose another --out")
     quiet_client(bars=False)
     with terminal.progress(quiet=quiet or json) as advance:
-        done = pull_dataset(repository, out=out, digest=digest, on_progress=advance)
+        done = pull_dataset(
+            repository, out=out, digest=digest, splits=split or (), on_progress=advance
+        )
     facts = {
         "dataset": str(done.folder),
         "repository": done.repo_id,
         "version": done.version,
         "commit": done.commit,
         "images": done.manifest["n_samples"],
+        "splits": done.splits or "all",
         "bytes fetched": done.downloaded,
         "labels_digest": done.manifest["labels_digest"],
         "content_digest": done.manifest["content_digest"],

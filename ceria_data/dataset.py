@@ -16,8 +16,9 @@ from ceria_data.address import is_repository
 from ceria_data.bundled import dataset_folder
 from ceria_data.errors import DatasetError, NotADatasetError
 from ceria_data.grid import Field
-from ceria_data.schema import ATOMS, COLUMNS, SAMPLES, STRUCTURES, SUPPORT, TableSpec
-from ceria_data.store import open_arrays, read_manifest, read_table
+from ceria_data.part import check_split, files_of_splits, read_part
+from ceria_data.schema import ARRAYS, ATOMS, COLUMNS, SAMPLES, STRUCTURES, SUPPORT, TableSpec
+from ceria_data.store import PART, open_arrays, read_manifest, read_table, shard_path
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,8 @@ class Dataset:
         DatasetError
             If the stored bytes are damaged or missing.
         """
+        if (self.folder / PART).exists():
+            self._refuse_lost_rows(array, row)
         try:
             return np.asarray(self.arrays[array][row])
         except Exception as error:  # codecs raise many types for damaged bytes
@@ -157,6 +160,19 @@ class Dataset:
                 f"{self.folder}: {array}[{row}] cannot be read ({error}); "
                 f"run `ceria-data verify {self.folder}`"
             ) from error
+
+    def _refuse_lost_rows(self, array: str, row: int | slice) -> None:
+        """Refuse rows of a copy that holds some splits only; zarr would read zeros."""
+        values = self.arrays[array]
+        first, last = (row.start or 0, row.stop - 1) if isinstance(row, slice) else (row, row)
+        size = (values.shards or values.chunks)[0]
+        spec = next(spec for spec in ARRAYS if spec.name == array)
+        for block in range(first // size, last // size + 1):
+            if not (self.folder / shard_path(spec, block)).is_file():
+                raise DatasetError(
+                    f"{self.folder}: {array}[{row}] is not in this copy, which holds some splits "
+                    "only; pull it without --split"
+                )
 
     def _table(self, spec: TableSpec) -> pd.DataFrame:
         return read_table(self.folder / f"{spec.name}.parquet", spec)
@@ -204,15 +220,20 @@ def open_dataset(path: str | Path, split: str | None = None, version: str | None
     >>> len(ds), ds[0].counts.shape, ds[0].occupancy.shape
     (120, (128, 128), (2, 128, 128))
     """
-    folder = _folder(path, version)
+    folder = _folder(path, split, version)
     manifest = read_manifest(folder)
     if version is not None and manifest.get("version") != version.removeprefix("v"):
         raise NotADatasetError(
             f"{folder} holds version {manifest.get('version')}, expected {version}; name another "
             "folder, or user/name of a repository on the Hub"
         )
-    for name, facts in manifest["files"].items():
-        file = folder / name
+    part = read_part(folder)
+    needed = set(manifest["files"])
+    if part is not None:
+        check_split(folder, part, split)
+        needed = files_of_splits(folder, manifest, part)
+    for name in needed:
+        file, facts = folder / name, manifest["files"][name]
         if not file.is_file() or file.stat().st_size != facts["size"]:
             found = f"{file.stat().st_size} bytes" if file.is_file() else "no file"
             raise DatasetError(
@@ -228,14 +249,14 @@ def open_dataset(path: str | Path, split: str | None = None, version: str | None
     return Dataset(folder, manifest, samples)
 
 
-def _folder(path: str | Path, version: str | None) -> Path:
+def _folder(path: str | Path, split: str | None, version: str | None) -> Path:
     """Find the folder of a dataset, on the Hub if it is neither here nor in the package."""
     remote = isinstance(path, str) and (path.startswith("hf://") or is_repository(path))
     if not remote or Path(path).is_dir():
         return dataset_folder(path)
     from ceria_data.local_copy import local_copy  # the client of the Hub takes time to import
 
-    return local_copy(str(path), version)
+    return local_copy(str(path), split, version)
 
 
 def _plain(value: Any) -> Any:

@@ -107,15 +107,13 @@ def push_dataset(
     if address.version not in (None, version):
         raise HubError(
             f"{folder} is version {version}, not {address.version}; the version of a push is that "
-            "of "
-            f"the dataset: push to {address.repo_id}"
+            f"of the dataset: push to {address.repo_id}"
         )
     problems = verify(folder, lambda done, total: on_progress("checks", done, total))
     if problems:
         raise DatasetError(
             f"{folder} is not as it should be ({problems[0]}; {len(problems)} problems), so "
-            "nothing "
-            f"was uploaded; run `ceria-data verify {folder}`"
+            f"nothing was uploaded; run `ceria-data verify {folder}`"
         )
     names = sorted([*manifest["files"], MANIFEST, MANIFEST_SHA256])
     refuse_token(folder, names)
@@ -165,14 +163,12 @@ def _check_repository(hub: Hub, manifest: dict[str, Any], planned: Publication) 
     if there and there.get("name") != manifest["name"]:
         raise HubError(
             f"the {hub} holds the dataset {there.get('name')!r}, not {manifest['name']!r}; push "
-            "to a "
-            "repository of its own"
+            "to a repository of its own"
         )
     if planned.delete and not there:
         raise HubError(
             f"the {hub} holds files that are no dataset of ceria, such as {planned.delete[0]!r}, "
-            "and a "
-            "push would remove them; choose another repository, or remove them yourself"
+            "and a push would remove them; choose another repository, or remove them yourself"
         )
     return []
 

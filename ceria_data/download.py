@@ -145,8 +145,7 @@ def _fetch_one(
         if counted > _ATTEMPTS * expected.size + _SLACK:
             raise TransferError(
                 f"{name} of the {hub} does not end: {counted} bytes arrived, expected "
-                f"{expected.size}; "
-                "tell the owner of the repository"
+                f"{expected.size}; tell the owner of the repository"
             )
         on_bytes(size)
 

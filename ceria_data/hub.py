@@ -273,8 +273,7 @@ def _ours(error: Exception, repository: str) -> CeriaError:
         return TransferError(f"a file of the {repository} arrived incomplete ({text}); {_AGAIN}")
     return HubError(
         f"the exchange with {constants.ENDPOINT} failed ({text}); if HF_ENDPOINT is set, check "
-        "that "
-        f"it leads to a Hub; else {_AGAIN}"
+        f"that it leads to a Hub; else {_AGAIN}"
     )
 
 
@@ -292,8 +291,7 @@ def _answered(error: hub_errors.HfHubHTTPError, repository: str) -> CeriaError:
     if isinstance(error, hub_errors.RepositoryNotFoundError):
         return NotOnHubError(
             f"there is no {repository} that can be read ({answer}); check the name; if it is "
-            "private "
-            f"or gated, {_LOG_IN}"
+            f"private or gated, {_LOG_IN}"
         )
     if code in (401, 403):
         return HubError(

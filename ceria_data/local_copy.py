@@ -7,10 +7,11 @@ from ceria_data import terminal
 from ceria_data.address import Kind, newest, parse_address
 from ceria_data.dataset_pull import pull_dataset
 from ceria_data.errors import HubError, NotOnHubError
+from ceria_data.part import read_part
 from ceria_data.pulled import pulled_place, pulled_versions
 
 
-def local_copy(repository: str, version: str | None = None) -> Path:
+def local_copy(repository: str, split: str | None = None, version: str | None = None) -> Path:
     """Find a version in the cache, or pull it there.
 
     A version that was pulled before is not asked for again: it never changes.
@@ -19,6 +20,8 @@ def local_copy(repository: str, version: str | None = None) -> Path:
     ----------
     repository : str
         ``user/name``, ``user/name@1.0.0`` or the same after ``hf://datasets/``.
+    split : str, optional
+        The split that is needed, if one is enough.
     version : str, optional
         The version, if the address has none.
 
@@ -48,7 +51,10 @@ def local_copy(repository: str, version: str | None = None) -> Path:
         address = wanted
     known = pulled_versions(address.repo_id, Kind.DATASET)
     if address.version in known:
-        return pulled_place(address.repo_id, str(address.version), Kind.DATASET)
+        place = pulled_place(address.repo_id, str(address.version), Kind.DATASET)
+        part = read_part(place)
+        if part is None or split in part:
+            return place
     try:
         with terminal.progress(quiet=not sys.stderr.isatty()) as advance:
             return pull_dataset(str(address), on_progress=advance).folder

@@ -89,8 +89,7 @@ def plan_publication(
     if private and not found:
         raise HubError(
             f"the {hub} is there and public; --private makes new repositories only; change it on "
-            "the "
-            "Hub, or push without --private"
+            "the Hub, or push without --private"
         )
     published = hub.commit(tag_of(version)) if version in hub.versions() else None
     differing = differences(hub.files(published), files) if published else {}
@@ -145,8 +144,7 @@ def publish(hub: Hub, folder: Path, files: Mapping[str, SharedFile], planned: Pu
     if wrong:
         raise TransferError(
             f"after the upload the {hub} is not as the folder: {summary(wrong)}; no version was "
-            "made; "
-            "repeat the command, and see whether somebody else writes there"
+            "made; repeat the command, and see whether somebody else writes there"
         )
     try:
         hub.tag(version, commit)
@@ -159,8 +157,9 @@ def publish(hub: Hub, folder: Path, files: Mapping[str, SharedFile], planned: Pu
     wrong = {} if tagged == commit else differences(hub.files(tagged), files)
     if wrong:
         raise TransferError(
-            f"the tag {tag_of(version)} of the {hub} leads to {tagged[:12]}, which is not what was "
-            f"uploaded: {summary(wrong)}; look at the repository before anybody uses the version"
+            f"the tag {tag_of(version)} of the {hub} leads to {tagged[:12]}, which is not what "
+            f"was uploaded: {summary(wrong)}; look at the repository before anybody uses the "
+            "version"
         )
     return tagged
 

@@ -72,7 +72,6 @@ def from_cache(address: Address, kind: Kind) -> Path:
         raise NotOnHubError(
             f"HF_HUB_OFFLINE is set, and {wanted} of {address.repo_id} is "
             f"{'not ' if address.version else ''}in {pulled_folder(address.repo_id, kind)} "
-            f"({there}); "
-            "unset HF_HUB_OFFLINE and pull it"
+            f"({there}); unset HF_HUB_OFFLINE and pull it"
         )
     return pulled_place(address.repo_id, address.version or newest(versions), kind)

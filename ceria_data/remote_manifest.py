@@ -52,8 +52,8 @@ def fetch_manifest(
     first = {name: listed[name] for name in (MANIFEST, MANIFEST_SHA256) if name in listed}
     if len(first) < 2:
         raise NotADatasetError(
-            f"the {hub} holds no dataset of ceria at {tag_of(str(address.version))}: "
-            f"{MANIFEST} or {MANIFEST_SHA256} is missing"
+            f"the {hub} holds no dataset of ceria at {tag_of(str(address.version))}: {MANIFEST} "
+            f"or {MANIFEST_SHA256} is missing"
         )
     if first[MANIFEST].size > _LARGEST_MANIFEST:
         raise TransferError(
@@ -118,8 +118,7 @@ def listed_in(
     if wrong:
         raise TransferError(
             f"{source} does not hold what its manifest lists: {summary(wrong)}; nothing of it is "
-            "used; "
-            "tell its owner"
+            "used; tell its owner"
         )
     return expected
 
@@ -141,6 +140,5 @@ def check_digest(manifest: Mapping[str, Any], digest: str | None, source: str) -
     if digest is not None and found != digest:
         raise TransferError(
             f"{source} has the content digest {found}, expected {digest}; it is another dataset, "
-            "or "
-            "another version"
+            "or another version"
         )

@@ -152,15 +152,14 @@ def check_names(names: Iterable[str], source: str) -> None:
         if not _is_plain(name):
             raise TransferError(
                 f"{source} lists a file {name[:_LONGEST]!r}, which is no plain name inside a "
-                "folder; "
-                "nothing of it was written; tell the owner of the repository"
+                "folder; nothing of it was written; tell the owner of the repository"
             )
         key = unicodedata.normalize("NFC", name).casefold()
         other = seen.setdefault(key, name)
         if other != name:
             raise TransferError(
-                f"{source} lists {other!r} and {name!r}, which are one file on some systems; "
-                "tell the owner of the repository"
+                f"{source} lists {other!r} and {name!r}, which are one file on some systems; tell "
+                "the owner of the repository"
             )
 
 
