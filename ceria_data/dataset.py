@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ceria_data.address import is_repository
 from ceria_data.bundled import dataset_folder
-from ceria_data.errors import DatasetError, NotADatasetError
+from ceria_data.errors import DatasetError, HubError, NotADatasetError
 from ceria_data.grid import Field
 from ceria_data.part import check_split, files_of_splits, read_part
 from ceria_data.schema import ARRAYS, ATOMS, COLUMNS, SAMPLES, STRUCTURES, SUPPORT, TableSpec
@@ -256,7 +256,10 @@ def _folder(path: str | Path, split: str | None, version: str | None) -> Path:
         return dataset_folder(path)
     from ceria_data.local_copy import local_copy  # the client of the Hub takes time to import
 
-    return local_copy(str(path), split, version)
+    try:
+        return local_copy(str(path), split, version)
+    except HubError as error:
+        raise type(error)(f"{path} is no folder here, and on the Hub: {error}") from error
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,5 @@
-"""The Hugging Face Hub: one repository, its versions and files; its errors as ours."""
+"""The Hugging Face Hub: one repository, its versions and its files."""
 
-import errno
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -8,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, constants, get_token
+from huggingface_hub import HfApi, constants
 from huggingface_hub import errors as hub_errors
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import disable_progress_bars, get_session, httpx  # type: ignore[attr-defined]
@@ -16,20 +15,12 @@ from huggingface_hub.utils import logging as hub_logging
 
 from ceria_data import __version__
 from ceria_data.address import Kind, newest, tag_of, version_of
-from ceria_data.errors import (
-    CeriaError,
-    DiskSpaceError,
-    HubError,
-    NotOnHubError,
-    PublishedError,
-    TransferError,
-)
+from ceria_data.errors import CeriaError, NotOnHubError, PublishedError
+from ceria_data.hub_failure import our_error, redacted
 from ceria_data.shared_files import SharedFile
 
-_AGAIN = "repeat the command: what was transferred is kept"
 _LONG = 600.0
 """Seconds to wait for an answer to a commit, which the Hub may take minutes to make."""
-_LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
 
 
 class Hub:
@@ -178,7 +169,7 @@ class Hub:
             raise
         except Exception as error:
             # The client's own traceback is left out: a server may have put the token into it.
-            raise _ours(error, str(self)) from None
+            raise our_error(error, str(self)) from None
 
 
 def offline() -> bool:
@@ -196,18 +187,6 @@ def quiet_client(*, bars: bool) -> None:
     if not (bars and sys.stderr.isatty()):
         disable_progress_bars()
     hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-
-
-def redacted(text: str) -> str:
-    """Take the token out of a text, wherever it came from.
-
-    Examples
-    --------
-    >>> redacted("a text without a token")
-    'a text without a token'
-    """
-    token = get_token()
-    return text.replace(token, "<token>") if token else text
 
 
 def _redact_log() -> None:
@@ -243,63 +222,3 @@ def _counting(on_bytes: Callable[[int], None]) -> type:
         update_transfer = set_postfix_str = set_transfer_postfix_str = refresh = close = _ignore
 
     return Counter
-
-
-def _ours(error: Exception, repository: str) -> CeriaError:
-    """Translate an error of the client, or of what it wraps."""
-    chain: list[BaseException] = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) and cause not in chain:
-        chain.append(cause)
-    for each in chain:
-        if isinstance(each, OSError) and each.errno in (errno.ENOSPC, errno.EDQUOT):
-            return DiskSpaceError(f"the disk is full ({each}); free some room, then {_AGAIN}")
-        if isinstance(each, hub_errors.OfflineModeIsEnabled):
-            return HubError(
-                f"HF_HUB_OFFLINE is set, so the {repository} was not asked; unset it, or name "
-                "what was pulled before"
-            )
-        if isinstance(each, hub_errors.LocalTokenNotFoundError):
-            return HubError(f"there is no token for the Hub; {_LOG_IN}")
-        if isinstance(each, hub_errors.HfHubHTTPError):
-            return _answered(each, repository)
-        if isinstance(each, httpx.HTTPError | httpx.InvalidURL | httpx.StreamError):
-            return HubError(
-                f"{constants.ENDPOINT} cannot be reached ({type(each).__name__}: "
-                f"{redacted(str(each))}); check the network and HF_ENDPOINT, then {_AGAIN}"
-            )
-    first = chain[-1] if isinstance(error, RuntimeError) else error
-    text = redacted(f"{type(first).__name__}: {first}").splitlines()[0]
-    if isinstance(error, OSError) and "Consistency check failed" in str(error):
-        return TransferError(f"a file of the {repository} arrived incomplete ({text}); {_AGAIN}")
-    return HubError(
-        f"the exchange with {constants.ENDPOINT} failed ({text}); if HF_ENDPOINT is set, check "
-        f"that it leads to a Hub; else {_AGAIN}"
-    )
-
-
-def _answered(error: hub_errors.HfHubHTTPError, repository: str) -> CeriaError:
-    """Translate an answer that is an error."""
-    code = error.response.status_code
-    said = redacted(" ".join((error.server_message or "").split())[:300])
-    answer = f"{constants.ENDPOINT} answered {code}" + (f": {said}" if said else "")
-    if isinstance(error, hub_errors.RevisionNotFoundError):
-        return NotOnHubError(f"the {repository} has no such version ({answer})")
-    if isinstance(error, hub_errors.RemoteEntryNotFoundError):
-        return TransferError(
-            f"a file of the {repository} is listed but not there ({answer}); tell its owner"
-        )
-    if isinstance(error, hub_errors.RepositoryNotFoundError):
-        return NotOnHubError(
-            f"there is no {repository} that can be read ({answer}); check the name; if it is "
-            f"private or gated, {_LOG_IN}"
-        )
-    if code in (401, 403):
-        return HubError(
-            f"the token does not allow this for the {repository} ({answer}); {_LOG_IN}, with a "
-            "token that may write if you push"
-        )
-    if code == 412:
-        return HubError(f"somebody else changed the {repository} meanwhile; {_AGAIN}")
-    if code == 429:
-        return HubError(f"too many requests for now ({answer}); wait some minutes, then {_AGAIN}")
-    return HubError(f"{answer}, for the {repository}; later, {_AGAIN}")
