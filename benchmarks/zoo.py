@@ -25,12 +25,13 @@ from filelock import FileLock, Timeout
 
 from ceria_data.dataset import open_dataset
 from ceria_data.schema import SPECIES
+from ceria_models.efficiency import efficiencies
 from ceria_models.evaluation import evaluate
 from ceria_models.evaluation_record import read_evaluation
 from ceria_models.evaluation_run import program_of
 from ceria_models.machine import Machine
 from ceria_models.model import CalibrationFacts, Model
-from ceria_models.paired import efficiencies, limits_rows, mean_count_score, run_pairs
+from ceria_models.paired import limits_rows, mean_count_score, run_pairs
 from ceria_models.prediction import predict
 from ceria_models.strata import WINDOW
 from ceria_models.training_config import TrainingConfig, load_training_config

@@ -74,12 +74,12 @@ def record(
     _check(intensity, dose, sampling, camera)
     # Not `sample_rng`: the key was drawn there, and is stored with the sample.
     rng = np.random.Generator(np.random.Philox(key=seed))
-    electrons = intensity.astype(np.float64) * (dose * sampling**2)
-    uniform = rng.random(electrons.shape)
+    expected = intensity.astype(np.float64) * (dose * sampling**2)
+    uniform = rng.random(expected.shape)
     if camera.kind == "counting":
-        recorded = camera.gain * count(electrons, uniform) + camera.offset
+        recorded = camera.gain * count(expected, uniform) + camera.offset
     else:
-        signal = _blur(electrons, camera.mtf_half, camera.mtf_power)
+        signal = _blur(expected, camera.mtf_half, camera.mtf_power)
         noise = count(signal, uniform) - signal
         shape = transfer(noise.shape, camera.ntf_half, camera.ntf_power)
         noise = irfft2(rfft2(noise) * shape, s=noise.shape)
@@ -94,12 +94,40 @@ def record(
     return recorded.astype(np.uint16)
 
 
-def count(electrons: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArray[np.float64]:
+def electrons(
+    counts: NDArray[np.integer] | NDArray[np.floating], camera: Camera
+) -> NDArray[np.float64]:
+    """Take gain and offset of a camera off again.
+
+    Parameters
+    ----------
+    counts : array, shape (y, x)
+        Recorded units, as from `record`.
+    camera : Camera
+        The one that recorded them.
+
+    Returns
+    -------
+    array of float64, shape (y, x)
+        Electrons: whole numbers from a counting camera, and with the read-out noise, so below 0
+        too, from an integrating one.
+
+    Examples
+    --------
+    >>> camera = Camera("integrating", gain=10.0, offset=100.0)
+    >>> electrons(np.array([[95, 100, 125]], dtype=np.uint16), camera)
+    array([[-0.5,  0. ,  2.5]])
+    """
+    # As float64 first: unsigned counts below an offset that is a whole number would wrap around.
+    return (np.asarray(counts, dtype=np.float64) - camera.offset) / camera.gain
+
+
+def count(expected: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArray[np.float64]:
     """Draw Poisson numbers by inverting their cumulative distribution.
 
     Parameters
     ----------
-    electrons : array of float64
+    expected : array of float64
         Expected numbers λ, not negative.
     uniform : array of float64
         Random numbers in [0, 1), of the same shape; 0 is taken as 2**-54.
@@ -122,17 +150,17 @@ def count(electrons: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArr
     uniform = np.maximum(uniform, _HALF_STEP)
     normal = ndtri(uniform)
     # Cornish-Fisher expansion with the skewness of a Poisson distribution.
-    guess = electrons + np.sqrt(electrons) * normal + (normal**2 - 1) / 6
-    guess = np.where(electrons > 0, np.maximum(np.floor(guess + 0.5), 0.0), 0.0)
+    guess = expected + np.sqrt(expected) * normal + (normal**2 - 1) / 6
+    guess = np.where(expected > 0, np.maximum(np.floor(guess + 0.5), 0.0), 0.0)
     n: NDArray[np.float64] = guess.ravel()
-    mean, target = electrons.ravel(), uniform.ravel()
+    mean, target = expected.ravel(), uniform.ravel()
     # Transcendental functions act on whole arrays only: on a selection, the position of a
     # pixel among others could decide between vector and scalar code, and its last digit.
     cumulative = pdtr(n, mean)
     term = np.exp(xlogy(n, mean) - mean - gammaln(n + 1))
     _climb(n, mean, target, cumulative.copy(), term.copy())
     _descend(n, mean, target, cumulative, term)
-    return n.reshape(electrons.shape)
+    return n.reshape(expected.shape)
 
 
 def mtf(frequency: NDArray[np.float64], half: float, power: float) -> NDArray[np.float64]:

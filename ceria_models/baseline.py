@@ -35,7 +35,8 @@ from ceria_data.schema import SPECIES
 from ceria_models.contrast import apparent_dose
 from ceria_models.matching import match_columns
 from ceria_models.prior import fit_multinomial
-from ceria_models.strata import DOSES, choose_rows, record_at
+from ceria_models.recording import record_at
+from ceria_models.strata import DOSES, choose_rows
 
 Floats = NDArray[np.float64]
 

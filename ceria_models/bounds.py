@@ -19,9 +19,10 @@ from ceria_data.schema import SPECIES
 from ceria_models.evaluation import CountColumns
 from ceria_models.evaluation_record import Bound
 from ceria_models.matching import match_columns
-from ceria_models.metrics import resampled
+from ceria_models.merit import resampled
 from ceria_models.prior import Prior, visible
-from ceria_models.strata import WINDOW, record_at
+from ceria_models.recording import record_at
+from ceria_models.strata import WINDOW
 
 COLUMN_BOUNDS = (
     "sample", "particle", "site_id", "species", "defocus_A", "dose", "ceiling", "flat", "prior",

@@ -22,6 +22,7 @@ from ceria_models.card_tables import (
     strata_table,
 )
 from ceria_models.evaluation_record import Evaluation
+from ceria_models.evaluation_rows import images_words, place_words
 from ceria_models.model import ModelConfig, StartFacts
 from ceria_models.model_evaluation import ModelEvaluation
 from ceria_models.nets import create_net
@@ -111,14 +112,15 @@ def _results(evaluation: Evaluation) -> Iterator[EvalResult]:
         # The Hub wants some identifier here; this one is no address of it.
         "dataset_type": evaluation.dataset,
         "dataset_name": f"{evaluation.dataset} {evaluation.version}",
-        "dataset_split": evaluation.split,
+        "dataset_split": images_words(evaluation),
         "dataset_revision": evaluation.content_digest,
         "dataset_args": {
             "version": evaluation.version,
             "content_digest": evaluation.content_digest,
             "images": evaluation.n_images,
             "particles": evaluation.n_particles,
-        },
+        }
+        | evaluation.recorded_otherwise(),
     }
     for name, value in evaluation.primary().items():
         kind, words = _PRIMARY[name]
@@ -223,7 +225,7 @@ def _measured(measured: ModelEvaluation) -> dict[str, Any]:
         "identity": identity_table(measured),
         "splits": [
             {
-                "title": f"{one.dataset} {one.version}, {one.split}",
+                "title": place_words(one),
                 "counts": counts_table(one, measured.beside_of(one)),
                 "doses": dose_table(one),
                 "strata": strata_table(one),

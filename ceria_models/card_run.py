@@ -6,7 +6,8 @@ from pathlib import Path
 from ceria_data.store import refuse_inside_dataset, write_text
 from ceria_models.errors import NotAModelError
 from ceria_models.model_evaluation import collect_evaluations
-from ceria_models.weights import CARD, attach_evaluation, card_of, from_pretrained
+from ceria_models.model_files import CARD
+from ceria_models.weights import attach_evaluation, card_of, from_pretrained
 
 
 def write_card(model: str, evaluations: Sequence[Path], out: Path | None) -> dict[str, object]:

@@ -4,7 +4,15 @@ from collections.abc import Sequence
 
 from ceria_data.schema import SPECIES
 from ceria_models.evaluation_record import Evaluation
-from ceria_models.evaluation_rows import MISSING, in_words, rows_by_dose
+from ceria_models.evaluation_rows import (
+    MISSING,
+    dose_words,
+    efficiency_rows,
+    images_words,
+    in_words,
+    place_words,
+    rows_by_dose,
+)
 from ceria_models.model_evaluation import ModelEvaluation
 
 Table = list[list[str]]
@@ -33,7 +41,7 @@ def primary_table(measured: ModelEvaluation) -> Table:
                 MISSING if values[name] is None else f"{values[name]:.{places}f}"
                 for name, places in _PLACES.items()
             ]
-            rows.append([_place(one), program.program, *cells])
+            rows.append([place_words(one), program.program, *cells])
     return rows
 
 
@@ -41,7 +49,7 @@ def identity_table(measured: ModelEvaluation) -> Table:
     """List on what was measured, and how much."""
     rows = [["dataset", "version", "split", "images", "particles", "`content_digest`"]]
     rows += [
-        [one.dataset, one.version, one.split, str(one.n_images), str(one.n_particles),
+        [one.dataset, one.version, images_words(one), str(one.n_images), str(one.n_particles),
          f"`{one.content_digest}`"]
         for one in measured.own
     ]  # fmt: skip
@@ -109,32 +117,10 @@ def strata_table(evaluation: Evaluation) -> tuple[str, Table]:
 
 def efficiency_table(evaluation: Evaluation) -> Table:
     """List the results of the paired test."""
-    rows = [["species", "atom", "efficiency η", "named rightly", "best possible", "pairs"]]
-    for one in evaluation.efficiencies:
-        eta = MISSING if one["efficiency"] is None else f"{one['efficiency']:.2f}"
-        if one["low"] is not None and one["high"] is not None:
-            eta += f" ({one['low']:.2f} to {one['high']:.2f})"
-        case = str(one["case"]).replace("_", ", ")
-        rows.append([one["species"], case, eta, f"{one['right']:.3f}", f"{one['best']:.3f}",
-                     str(one["pairs"])])  # fmt: skip
-    return rows
+    rows = [["species", "atom", "dose", "efficiency η", "named rightly", "best possible", "pairs"]]
+    return rows + efficiency_rows(evaluation)
 
 
 def doses_of(evaluation: Evaluation) -> list[float | None]:
     """List the doses of an evaluation [e-/Å²]; None for stored counts."""
     return list(dict.fromkeys(table.dose_e_per_A2 for table in evaluation.tables))
-
-
-def dose_words(dose: float | None) -> str:
-    """Write a dose, as the head of a column.
-
-    Examples
-    --------
-    >>> dose_words(300.0), dose_words(None)
-    ('300 e⁻/Å²', 'stored counts')
-    """
-    return "stored counts" if dose is None else f"{dose:g} e⁻/Å²"
-
-
-def _place(evaluation: Evaluation) -> str:
-    return f"{evaluation.dataset} {evaluation.version}, {evaluation.split}"

@@ -22,6 +22,7 @@ app = typer.Typer(
 Threads = Annotated[
     int | None, typer.Option(min=1, help="Threads of the net; by default one per core.")
 ]
+Device = Annotated[str, typer.Option(help="cpu or gpu.", metavar="DEVICE")]
 ModelName = Annotated[
     str,
     typer.Argument(
@@ -63,15 +64,23 @@ def train(
         str, typer.Argument(metavar="CONFIG", help="YAML file or name of a bundled config.")
     ],
     data: Annotated[
-        str, typer.Option(metavar="DIR", help="Dataset with the splits train and validation.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for log, checkpoint and model.")],
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Dataset with the splits train and validation [ceria-columns-v1, here or in "
+            "CERIA_HOME].",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for log, checkpoint and model [./CONFIG-training]."),
+    ] = None,
     init: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Model to start from (fine-tuning).")
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that make crops.")] = 1,
     threads: Threads = None,
-    device: Annotated[str, typer.Option(help="cpu or gpu.", metavar="DEVICE")] = "cpu",
+    device: Device = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     tensorboard: Annotated[
@@ -87,10 +96,8 @@ def train(
     """
     from ceria_models.machine import open_machine
     from ceria_models.training_config import load_training_config
-    from ceria_models.training_run import Watch, print_note, run_training
+    from ceria_models.training_run import Watch, benchmark_folder, print_note, run_training
 
-    if device not in ("cpu", "gpu"):
-        raise typer.BadParameter(f"--device is {device!r}; expected cpu or gpu")
     if resume and overwrite:
         raise typer.BadParameter("--resume and --overwrite contradict each other")
     loaded = load_training_config(config)
@@ -100,8 +107,8 @@ def train(
     with terminal.progress(quiet=silent) as advance:
         facts = run_training(
             loaded,
-            data,
-            out,
+            data or benchmark_folder(),
+            out or Path(f"{loaded.name}-training"),
             machine,
             Watch(advance, (lambda line: None) if silent else print_note),
             init=init,
@@ -145,6 +152,7 @@ def predict(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier prediction in --out.")
     ] = False,
+    device: Device = "cpu",
     threads: Threads = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -177,6 +185,7 @@ def predict(
             pictures=pictures,
             force=force,
             runtime=runtime,
+            device=device,
             overwrite=overwrite,
             on_progress=lambda done, total: advance("frames", done, total, 0),
         )
@@ -191,7 +200,10 @@ def predict(
 def evaluate(
     model: ModelName,
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Dataset to measure on.")],
-    out: Annotated[Path, typer.Option(help="New folder for the page and the figures.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="New folder for the page and the figures [./MODEL-DATASET-SPLIT]."),
+    ] = None,
     split: Annotated[str, typer.Option(help="Split of the dataset.")] = "test",
     dose: Annotated[
         list[float] | None,
@@ -202,8 +214,20 @@ def evaluate(
         int | None,
         typer.Option(min=0, help="Pairs of every case of the paired test; 0 for none [all]."),
     ] = None,
+    pair_dose: Annotated[
+        list[float] | None,
+        typer.Option(min=1e-3, help="Run the pairs at this dose too, e-/Å²; may be repeated."),
+    ] = None,
     stability: Annotated[
         int | None, typer.Option(min=0, help="Images recorded 20 times each [10].")
+    ] = None,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(metavar="A", help="Record the images on pixels of this size [Å]."),
+    ] = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(metavar="CAMERA", help="Record with a typical one: integrating or counting."),
     ] = None,
     ceiling: Annotated[
         Path | None, typer.Option(metavar="DIR", help="What `ceria-data ceiling` wrote.")
@@ -225,35 +249,33 @@ def evaluate(
 ) -> None:
     """Measure a model, or the table of any program, on a split of a dataset."""
     from ceria_models.evaluation_run import Effort, program_of, run_evaluation, shown_figures
+    from ceria_models.recording import Recording, typical_camera
     from ceria_models.table_scoring import run_scoring
     from ceria_models.weights import from_pretrained
 
-    anew = {"dose": dose, "images": images, "pairs": pairs, "stability": stability,
-            "ceiling": ceiling}  # fmt: skip
-    given = [f"--{name}" for name, value in anew.items() if value is not None]
-    if table is not None and given:
-        raise typer.BadParameter(
-            f"{', '.join(given)} and --table: a table is of the stored counts, nothing is "
-            "recorded anew; leave them out"
-        )
+    if table is not None:
+        _refuse_with_table({
+            "dose": dose, "images": images, "pairs": pairs, "pair-dose": pair_dose,
+            "stability": stability, "pixel-size": pixel_size, "camera": camera,
+            "ceiling": ceiling,
+        })  # fmt: skip
     if listed and table is None:
         raise typer.BadParameter("--listed belongs to --table")
     _set_threads(threads)
+    out = out or _evaluation_folder(model, dataset, split, is_program=table is not None)
     with terminal.progress(quiet=quiet or json) as advance:
         if table is not None:
             found = run_scoring(
                 table, model, dataset, split, out, advance, listed=listed, baseline=baseline
             )
         else:
-            program = program_of(from_pretrained(model))
+            recording = Recording(pixel_size, None if camera is None else typical_camera(camera))
             effort = Effort(
-                tuple(sorted(set(dose))) if dose else None,
-                images,
-                pairs,
-                10 if stability is None else stability,
-                ceiling,
-                baseline,
-            )
+                tuple(sorted(set(dose))) if dose else None, images, pairs,
+                tuple(sorted(set(pair_dose or ()))), 10 if stability is None else stability,
+                ceiling, baseline, recording,
+            )  # fmt: skip
+            program = program_of(from_pretrained(model))
             name = program.model.config.name
             found = run_evaluation(program, name, dataset, split, out, effort, advance)
     terminal.show(shown_figures(found, out), quiet=quiet, json=json)
@@ -288,7 +310,9 @@ def card(
 @app.command()
 def export(
     model: ModelName,
-    out: Annotated[Path, typer.Option(help="New file, or a folder for it.")],
+    out: Annotated[
+        Path | None, typer.Option(help="New file, or a folder for it [./MODEL.onnx].")
+    ] = None,
     format: Annotated[str, typer.Option(metavar="FORMAT", help="onnx.")] = "onnx",
     quiet: Quiet = False,
     json: Json = False,
@@ -300,7 +324,9 @@ def export(
 
     if format != "onnx":
         raise typer.BadParameter(f"--format is {format!r}; expected onnx")
-    terminal.show(export_onnx(from_pretrained(model), out), quiet=quiet, json=json)
+    loaded = from_pretrained(model)
+    file = out or Path(f"{loaded.config.name}.onnx")
+    terminal.show(export_onnx(loaded, file), quiet=quiet, json=json)
 
 
 @app.command()
@@ -311,6 +337,25 @@ def verify(
     from ceria_models.weights import verify_model
 
     terminal.show(verify_model(model), quiet=quiet, json=json)
+
+
+def _refuse_with_table(options: dict[str, object]) -> None:
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given:
+        raise typer.BadParameter(
+            f"{', '.join(given)} and --table: a table is of the stored counts, nothing is "
+            "recorded anew; leave them out"
+        )
+
+
+def _evaluation_folder(model: str, dataset: str, split: str, *, is_program: bool) -> Path:
+    """Name the folder of an evaluation after what is measured, on what."""
+    from ceria_models.weights import model_name
+
+    name = model if is_program else model_name(model)
+    parts = (name, Path(dataset).resolve().name, split)
+    allowed = ("".join(c if c.isalnum() or c in "._" else "-" for c in part) for part in parts)
+    return Path("-".join(allowed))
 
 
 def _set_threads(threads: int | None) -> None:

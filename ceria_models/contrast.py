@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
 from ceria_models.errors import ImageError
+from ceria_models.strips import strips
 
 CHANNELS = 2
 """Channels of a net's input: contrast, and the logarithm of the dose."""
@@ -52,16 +53,21 @@ def apparent_dose(image: NDArray[np.floating] | NDArray[np.integer], sampling: f
     width = len(_FOURTH_DIFFERENCE)
     if min(image.shape) < width:
         raise ImageError(f"an image of {image.shape} pixels is too small; expected {width} or more")
-    values = np.asarray(image, dtype=np.float64)
-    mean = values.mean()
+    mean = image.mean(dtype=np.float64)
     if not mean > 0:
         raise ImageError(
             f"the mean of the image is {mean:.4g}; expected a positive one: subtract the offset "
             "of the camera and nothing more"
         )
-    rough = correlate1d(correlate1d(values, _FOURTH_DIFFERENCE, axis=0), _FOURTH_DIFFERENCE, axis=1)
-    inner = rough[width // 2 : -(width // 2), width // 2 : -(width // 2)]
-    variance = float((inner**2).mean()) / _NOISE_GAIN**2
+    border = width // 2
+    inner = (image.shape[0] - 2 * border, image.shape[1] - 2 * border)
+    squares = 0.0
+    for rows in strips(inner):
+        values = np.asarray(image[rows.start : rows.stop + 2 * border], dtype=np.float64)
+        for axis in (0, 1):
+            values = correlate1d(values, _FOURTH_DIFFERENCE, axis=axis)
+        squares += float((values[border:-border, border:-border] ** 2).sum())
+    variance = squares / (inner[0] * inner[1]) / _NOISE_GAIN**2
     return float(mean**2 / variance / sampling**2) if variance > 0 else float("inf")
 
 

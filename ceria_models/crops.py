@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ceria_data.detector import record
+from ceria_data.detector import electrons, record
 from ceria_data.grid import Field
 from ceria_data.parameters import camera_from_row
 from ceria_data.randomness import sample_rng
@@ -177,7 +177,7 @@ class Crops(Dataset[Batch]):
         """Record electrons with the sample's camera; gain and offset are taken off again."""
         camera = self._cameras[row]
         counts = record(intensity, dose, sampling, camera, int(rng.integers(2**63)))
-        return np.asarray((counts - camera.offset) / camera.gain, dtype=np.float64)
+        return electrons(counts, camera)
 
 
 def collate(crops: list[Batch]) -> Batch:

@@ -1,5 +1,6 @@
 """Images of a split decoded once, so that training reads them in any order."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,10 @@ from ceria_data.dataset import Dataset, open_dataset
 from ceria_data.digest import file_sha256
 from ceria_data.errors import DatasetError
 from ceria_data.schema import SPECIES
+from ceria_data.store import write_text
 
+_SEAL = ".json"
+"""Of the file beside the decoded images that tells damage."""
 _ROWS = 256
 """Images decoded at a time, at least; a multiple of what shards usually hold."""
 
@@ -105,7 +109,8 @@ def decode_split(
     """Decode the noise-free images of a split into one file that can be memory-mapped.
 
     Every shard is compared with its sha256 in the manifest when it is read. The file is
-    made once for a dataset's content digest and used again afterwards.
+    made once for a dataset's content digest. It is used again as long as it has the shape of
+    the split and the sha256 that was written beside it, and is made anew otherwise.
 
     Parameters
     ----------
@@ -129,15 +134,35 @@ def decode_split(
     dataset = open_dataset(path, split)
     folder = cache / f"{dataset.manifest['name']}-{dataset.manifest['content_digest'][:16]}"
     file = folder / f"{split}.intensity.npy"
-    if not file.is_file():
+    if not _is_whole(file, (len(dataset), *dataset.field.shape)):
         folder.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(f"{file.name}.{uuid4().hex}.partial")
         try:
             _decode(dataset, partial, on_progress)
+            seal = json.dumps(_seal_of(partial)) + "\n"
             partial.replace(file)
+            # Last: a file without its seal is made anew. Processes that come here together
+            # write the same bytes.
+            write_text(file.with_suffix(_SEAL), seal)
         finally:
             partial.unlink(missing_ok=True)
     return DecodedSplit(file, dataset)
+
+
+def _is_whole(file: Path, shape: tuple[int, ...]) -> bool:
+    """Whether a decoded file is as it was written, and of the split as it is now."""
+    try:
+        seal = json.loads(file.with_suffix(_SEAL).read_text(encoding="utf-8"))
+        images = np.lib.format.open_memmap(file, mode="r")
+    except (OSError, ValueError):
+        return False
+    fits = (images.shape, images.dtype) == (shape, np.dtype(np.float16))
+    # The digest reads all of the file, a second for a gigabyte: next to nothing of a training.
+    return fits and bool(seal == _seal_of(file))
+
+
+def _seal_of(file: Path) -> dict[str, str | int]:
+    return {"bytes": file.stat().st_size, "sha256": file_sha256(file)}
 
 
 def _decode(dataset: Dataset, file: Path, on_progress: Callable[[int, int], None]) -> None:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ceria_models.lattice import LatticeFit, fit_lattice
 from ceria_models.model import DomainFacts
+from ceria_models.strips import strips
 
 _FAR = 8.0
 """Dose or contrast beyond its range by this factor is far outside."""
@@ -50,7 +51,10 @@ def image_contrast(
     -------
     float
     """
-    relative = float(np.var(image, dtype=np.float64)) / float(np.mean(image, dtype=np.float64)) ** 2
+    mean, squares = float(np.mean(image, dtype=np.float64)), 0.0
+    for rows in strips(image.shape):
+        squares += float(np.square(np.asarray(image[rows], dtype=np.float64) - mean).sum())
+    relative = squares / image.size / mean**2
     return float(np.sqrt(max(relative - 1 / (dose * sampling**2), 0.0)))
 
 

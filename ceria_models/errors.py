@@ -47,6 +47,6 @@ class EvaluationError(CeriaError):
 
 
 class WeightsError(CeriaError):
-    """Weights are damaged, incomplete or of another net."""
+    """Weights are damaged or incomplete."""
 
     exit_code = 1

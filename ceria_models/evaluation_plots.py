@@ -1,7 +1,6 @@
 """Pictures of an evaluation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -12,17 +11,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
-from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
-from ceria_data.dataset import Sample
-from ceria_data.grid import Field
 from ceria_data.schema import SPECIES
-from ceria_models.evaluation import CountColumns
 from ceria_models.evaluation_record import Evaluation
-from ceria_models.matching import match_columns
-from ceria_models.overlay import show_image
-from ceria_models.strata import WINDOW, record_at
+from ceria_models.evaluation_rows import dose_words, in_words
+from ceria_models.strata import WINDOW
 
 AXES = {
     "defocus_A": "defocus [Å], negative = overfocus",
@@ -33,70 +26,16 @@ AXES = {
 }
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 """Okabe and Ito's palette; grey and black are for prior and ceiling."""
-_MARKS = {"right": "#009E73", "wrong": "#D55E00", "missed": "#F0E442", "false": "#CC79A7"}
 _CEILING = "best possible (Bayes ceiling)"
 _FLAT = "best possible from the pixels alone"
 _PRIOR = "true neighbours alone, without the image"
 _LINES = {_CEILING: 0, _FLAT: 1, _PRIOR: 2}
 """What stands beside programs, in the order of the legend."""
-_SMOOTH_A = 0.25
+_VACANCY_DOSES = (1000.0, 3000.0)
+"""One frame of less shows no O vacancy even to the best observer [e-/Å²]."""
 _FEWEST = 20
 """Columns below which a point of the reliability diagram or a row of the confusion matrix is
 chance, and is not drawn."""
-
-
-@dataclass(frozen=True)
-class Example:
-    """One image with what a program found in it.
-
-    Attributes
-    ----------
-    image : array of float, shape (y, x)
-        Electrons.
-    field : Field
-    title : str
-    matches : DataFrame
-        As from `match_columns`, with x_A and y_A of the true column or, where there is none,
-        of the found one.
-    """
-
-    image: NDArray[np.float64]
-    field: Field
-    title: str
-    matches: pd.DataFrame
-
-
-def example_of(count_columns: CountColumns, sample: Sample, dose: float) -> Example:
-    """Run a program on one image.
-
-    Parameters
-    ----------
-    count_columns : callable
-        See `evaluation.CountColumns`.
-    sample : Sample
-    dose : float
-        e-/Å².
-
-    Returns
-    -------
-    Example
-    """
-    dataset = sample.dataset
-    image = record_at(sample, dose)
-    found = count_columns(image, dataset.field.sampling).reset_index(drop=True)
-    truth = sample.columns
-    matches = match_columns(truth, found, dataset.field, int(dataset.manifest["max_count"]))
-    real = matches["true_row"].to_numpy() >= 0
-    for name in ("x_A", "y_A"):
-        of_truth = truth[name].to_numpy(float)[matches["true_row"]]
-        of_found = np.append(found[name].to_numpy(float), np.nan)[matches["found_row"]]
-        matches[name] = np.where(real, of_truth, of_found)
-    defocus = sample.parameters["defocus_A"]
-    title = (
-        f"sample {sample.parameters['sample']}: {dose:g} e⁻/Å², "
-        f"{abs(defocus):.0f} Å {'overfocus' if defocus < 0 else 'underfocus'}"
-    )
-    return Example(image, dataset.field, title, matches)
 
 
 def accuracy_png(
@@ -137,7 +76,7 @@ def accuracy_png(
     figure.legend(
         [entries[text] for text in order], order, loc="outside lower center", ncols=3, frameon=False
     )
-    return _png(figure)
+    return png_of(figure)
 
 
 def _accuracy(
@@ -215,9 +154,9 @@ def confusion_png(evaluation: Evaluation, dose: float | None) -> bytes:
         axis.set_yticks(range(1, top + 1))
         axis.set_xlabel("atoms reported")
         axis.set_ylabel("atoms in the column")
-        axis.set_title(f"{species}, {_at(dose)}: % of each row")
+        axis.set_title(f"{species}, {dose_words(dose)}: % of each row")
         figure.colorbar(picture, ax=axis, shrink=0.75, label="share of the row")
-    return _png(figure)
+    return png_of(figure)
 
 
 def reliability_png(evaluation: Evaluation) -> bytes:
@@ -241,7 +180,7 @@ def reliability_png(evaluation: Evaluation) -> bytes:
             bins = bins[bins["n"] >= _FEWEST]
             error = evaluation.figure("calibration_error", species, dose)
             if len(bins) and error is not None:
-                label = f"{_at(dose)}: error {error.value:.3f}"
+                label = f"{dose_words(dose)}: error {error.value:.3f}"
                 axis.plot(bins["confidence"], bins["right"], "o-", c=colour, ms=4, label=label)
         axis.set(xlim=(0, 1), ylim=(0, 1), title=f"{species} columns", aspect="equal")
         axis.set_xlabel("confidence of the program")
@@ -252,7 +191,60 @@ def reliability_png(evaluation: Evaluation) -> bytes:
     figure.axes[0].text(
         0.97, 0.05, "below the line:\ntoo sure", ha="right", fontsize=8, color="0.4"
     )
-    return _png(figure)
+    return png_of(figure)
+
+
+def vacancies_png(evaluation: Evaluation, beside: Sequence[Evaluation] = ()) -> bytes | None:
+    """Draw how many columns with a vacancy are found at the price of how many false alarms.
+
+    At 1000 and 3000 e-/Å², or the highest dose there is; other programs are dashed.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    beside : sequence of Evaluation
+        Other programs on the same images.
+
+    Returns
+    -------
+    bytes or None
+        PNG; None if no curve was measured.
+    """
+    known = {curve.dose_e_per_A2: None for curve in evaluation.vacancy_curves}
+    if not known:
+        return None
+    doses = [dose for dose in known if dose in _VACANCY_DOSES] or list(known)[-1:]
+    programs = list(zip(("-", "--"), (evaluation, *beside), strict=False))
+    figure = Figure(figsize=(10, 5.4 + 0.4 * len(programs)), layout="constrained")
+    for axis, species in zip(figure.subplots(1, 2, sharey=True), SPECIES, strict=True):
+        axis.plot([0, 1], [0, 1], "k:", lw=1)
+        axis.set(xlim=(0, 1), ylim=(0, 1), title=f"{species}: not measured", aspect="equal")
+        axis.set_anchor("N")
+        for style, one in programs:
+            _vacancies(axis, one, species, doses, style)
+        axis.set_xlabel("false alarms: share of the columns without one")
+        axis.grid(alpha=0.3)
+        if axis.get_legend_handles_labels()[0]:
+            # Below: within the axes there is no corner that no curve crosses.
+            axis.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.12))
+    figure.axes[0].set_ylabel("share of the columns with a vacancy that are found")
+    return png_of(figure)
+
+
+def _vacancies(
+    axis: Axes, evaluation: Evaluation, species: str, doses: Sequence[float | None], style: str
+) -> None:
+    """Draw the curves of one program for one species."""
+    for curve in evaluation.vacancy_curves:
+        if curve.species != species or curve.dose_e_per_A2 not in doses:
+            continue
+        area = evaluation.figure("vacancy_auc", species, curve.dose_e_per_A2)
+        label = f"{evaluation.program}, {dose_words(curve.dose_e_per_A2)}: AUC {in_words(area, 2)}"
+        colour = _COLOURS[doses.index(curve.dose_e_per_A2)]
+        axis.plot(curve.false_rate, curve.true_rate, style, c=colour, label=label)
+        axis.set_title(
+            f"{species}: {curve.n_vacancies} columns with a vacancy, {curve.n_others} without"
+        )
 
 
 def strata_png(
@@ -290,7 +282,7 @@ def strata_png(
                     high = found.value if found.high is None else found.high
                     axis.plot([low, high], [y - 0.2 * k] * 2, "-", c=colour, lw=2, alpha=0.5)
                     axis.plot(found.value, y - 0.2 * k, "o", c=colour, ms=5)
-        axis.set(xlim=(0, 1), title=f"{species}, {_at(dose)}")
+        axis.set(xlim=(0, 1), title=f"{species}, {dose_words(dose)}")
         axis.set_xlabel("columns with the exact count")
         axis.set_yticks(places, names, fontsize=8)
         axis.grid(alpha=0.3)
@@ -303,65 +295,7 @@ def strata_png(
         for c, one in zip(_COLOURS, (evaluation, *beside), strict=False)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
-    return _png(figure)
-
-
-def example_png(example: Example) -> bytes:
-    """Draw an image, and beside it what was reported of each species, right and wrong.
-
-    Parameters
-    ----------
-    example : Example
-
-    Returns
-    -------
-    bytes
-        PNG.
-    """
-    figure = Figure(figsize=(15, 5.8), layout="constrained")
-    axes = figure.subplots(1, 3)
-    smooth = gaussian_filter(example.image, _SMOOTH_A / example.field.sampling)
-    for axis, image in zip(axes, (example.image, smooth, smooth), strict=True):
-        show_image(axis, image, example.field)
-    axes[0].set_title("as recorded")
-    for axis, species in zip(axes[1:], SPECIES, strict=True):
-        own = example.matches[example.matches["species"] == species]
-        clear = own[~own["border"] & ~own["ambiguous"]]
-        _mark(axis, clear, 8.0 if species == SPECIES[0] else 6.5)
-        true = clear["true_count"] > 0
-        right = (clear["count"] == clear["true_count"]) & true
-        axis.set_title(f"{species}: {right.sum()} of {true.sum()} columns right")
-    handles = [
-        Line2D([], [], ls="", marker="o", ms=9, color=_MARKS["right"], label="right (count)"),
-        Line2D([], [], ls="", marker="o", ms=9, color=_MARKS["wrong"],
-               label="wrong (reported | true)"),
-        Line2D([], [], ls="", marker="o", ms=9, mfc="black", mec=_MARKS["missed"], mew=2,
-               label="not found (true count)"),
-        Line2D([], [], ls="", marker="X", ms=9, color=_MARKS["false"],
-               label="reported where no column is"),
-    ]  # fmt: skip
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
-    figure.suptitle(example.title)
-    return _png(figure)
-
-
-def _mark(axis: Axes, matches: pd.DataFrame, size: float) -> None:
-    for row in matches.to_dict("records"):
-        true, said = int(row["true_count"]), int(row["count"])
-        if true == 0:
-            axis.plot(row["x_A"], row["y_A"], "X", c=_MARKS["false"], ms=size, mec="black", mew=0.5)
-            continue
-        kind = "missed" if said == 0 else "right" if said == true else "wrong"
-        text = f"{said}|{true}" if kind == "wrong" else str(true)
-        box = {
-            "boxstyle": "round,pad=0.12,rounding_size=0.5",
-            "facecolor": "black" if kind == "missed" else _MARKS[kind],
-            "edgecolor": _MARKS[kind],
-        }
-        axis.text(
-            row["x_A"], row["y_A"], text, ha="center", va="center", fontsize=size,
-            color=_MARKS["missed"] if kind == "missed" else "white", bbox=box, clip_on=True,
-        )  # fmt: skip
+    return png_of(figure)
 
 
 def _curve(
@@ -400,11 +334,18 @@ def _dose_axis(axis: Axes, doses: set[float]) -> None:
     axis.yaxis.set_major_locator(MaxNLocator(6))
 
 
-def _at(dose: float | None) -> str:
-    return "stored counts" if dose is None else f"{dose:g} e⁻/Å²"
+def png_of(figure: Figure) -> bytes:
+    """Render a figure, to the same bytes every time.
 
+    Parameters
+    ----------
+    figure : Figure
 
-def _png(figure: Figure) -> bytes:
+    Returns
+    -------
+    bytes
+        PNG.
+    """
     FigureCanvasAgg(figure)
     buffer = BytesIO()
     figure.savefig(buffer, dpi=110, metadata={"Software": None})

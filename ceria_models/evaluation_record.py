@@ -1,5 +1,6 @@
 """What was measured of a program: figures by part of the test set, dose and species."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ceria_models.efficiency import Efficiency
 from ceria_models.errors import TableError
-from ceria_models.paired import Efficiency
 from ceria_models.strata import WINDOW
 
 
@@ -62,6 +63,28 @@ class CountTable(_Record):
     species: str
     confusion: list[list[int]]
     reliability: list[dict[str, float | None]]
+
+
+class VacancyCurve(_Record):
+    """How surely columns with a vacancy are told from the others, all clear columns.
+
+    Attributes
+    ----------
+    dose_e_per_A2 : float or None
+    species : str
+    n_vacancies, n_others : int
+        Columns with a vacancy and without.
+    false_rate, true_rate : list of float
+        Share of the columns without and with a vacancy that raise an alarm, from (0, 0) to
+        (1, 1); at most `roc.POINTS` points of the curve.
+    """
+
+    dose_e_per_A2: float | None
+    species: str
+    n_vacancies: int
+    n_others: int
+    false_rate: list[float]
+    true_rate: list[float]
 
 
 class Bound(_Record):
@@ -126,8 +149,9 @@ class Evaluation(_Record):
     n_images, n_particles : int
     figures : list of Figure
     tables : list of CountTable
-    efficiencies : list of dict
-        Of the paired test, see `paired.Efficiency`.
+    vacancy_curves : list of VacancyCurve
+    efficiencies : list of Efficiency
+        Of the paired test; those without a dose had that of each pair chosen.
     bounds : list of Bound
         The ceiling, where one was given.
     settings : dict
@@ -145,14 +169,37 @@ class Evaluation(_Record):
     n_particles: int
     figures: list[Figure]
     tables: list[CountTable]
-    efficiencies: list[dict[str, Any]] = []
+    vacancy_curves: list[VacancyCurve] = []
+    efficiencies: list[Efficiency] = []
     bounds: list[Bound] = []
     settings: dict[str, Any] = {}
     notes: list[str] = []
 
     def frame(self) -> pd.DataFrame:
-        """Figures as a table, a row each."""
-        return pd.DataFrame([figure.model_dump() for figure in self.figures])
+        """List figures and efficiencies as a table, a row each.
+
+        Returns
+        -------
+        DataFrame
+            Columns as the attributes of `Figure`. An efficiency has the axis ``missing_atom``,
+            its case as the label, and the number of pairs as ``n``.
+        """
+        efficiencies = [
+            Figure(
+                axis="missing_atom",
+                label=one.case,
+                dose_e_per_A2=one.dose_e_per_A2,
+                species=one.species,
+                metric="efficiency",
+                unit="",
+                value=one.efficiency,
+                low=one.low,
+                high=one.high,
+                n=one.pairs,
+            )
+            for one in self.efficiencies
+        ]
+        return pd.DataFrame([one.model_dump() for one in (*self.figures, *efficiencies)])
 
     def figure(
         self,
@@ -170,6 +217,25 @@ class Evaluation(_Record):
                 return one
         return None
 
+    def recorded_otherwise(self) -> dict[str, Any]:
+        """Pick what the images were recorded with, where it is not that of the dataset.
+
+        Returns
+        -------
+        dict
+            ``pixel_size_A`` and ``camera``, each if it differs.
+        """
+        pixel, own = (self.settings.get(f"{of}pixel_size_A") for of in ("", "dataset_"))
+        camera = self.settings.get("camera")
+        return ({} if pixel == own else {"pixel_size_A": pixel}) | (
+            {} if camera is None else {"camera": camera}
+        )
+
+    def images(self) -> tuple[str, str, str]:
+        """Identify the images: by their content, the split, and what recorded them."""
+        otherwise = json.dumps(self.recorded_otherwise(), sort_keys=True)
+        return self.content_digest, self.split, otherwise
+
     def primary(self) -> dict[str, float | None]:
         """Pick the primary figures of the benchmark: count, vacancy, depth.
 
@@ -177,24 +243,28 @@ class Evaluation(_Record):
         -------
         dict
             ``count``: exact Ce accuracy at 300 e-/Å², 50 to 90 Å overfocus; ``vacancy``: η
-            for an inner O atom; ``depth``: volume IoU at 1000 e-/Å². None where not measured.
+            for an inner O atom, the dose of each pair chosen for it; ``depth``: volume IoU at
+            1000 e-/Å². None where not measured.
         """
         count = self.figure("exact", "Ce", 300.0, axis="defocus_A", label=WINDOW)
         depth = self.figure("volume_iou", "both", 1000.0)
-        inner = [
-            one["efficiency"]
-            for one in self.efficiencies
-            if (one["species"], one["case"]) == ("O", "inner")
-        ]
+        inner = self.efficiency("O", "inner")
         return {
             "count": count.value if count else None,
-            "vacancy": inner[0] if inner else None,
+            "vacancy": inner.efficiency if inner else None,
             "depth": depth.value if depth else None,
         }
 
     def with_efficiencies(self, found: Iterable[Efficiency]) -> "Evaluation":
         """Add the result of the paired test."""
-        return self.model_copy(update={"efficiencies": [vars(one) for one in found]})
+        return self.model_copy(update={"efficiencies": [*self.efficiencies, *found]})
+
+    def efficiency(self, species: str, case: str, dose: float | None = None) -> Efficiency | None:
+        """Look an efficiency up; None if it was not measured."""
+        for one in self.efficiencies:
+            if (one.species, one.case, one.dose_e_per_A2) == (species, case, dose):
+                return one
+        return None
 
     def bound(self, species: str, dose: float, *, label: str = "all") -> Bound | None:
         """Look a ceiling up; None if it was not measured."""

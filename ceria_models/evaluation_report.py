@@ -9,15 +9,22 @@ from jinja2 import Environment, StrictUndefined
 
 from ceria_data.schema import SPECIES
 from ceria_models.evaluation_plots import (
-    Example,
     accuracy_png,
     confusion_png,
-    example_png,
     reliability_png,
     strata_png,
+    vacancies_png,
 )
 from ceria_models.evaluation_record import Evaluation
-from ceria_models.evaluation_rows import MISSING, in_words, rows_by_dose
+from ceria_models.evaluation_rows import (
+    MISSING,
+    dose_words,
+    efficiency_rows,
+    in_words,
+    place_words,
+    rows_by_dose,
+)
+from ceria_models.example import Example, example_png
 from ceria_models.strata import WINDOW
 
 PAGE = "evaluation.html"
@@ -51,27 +58,31 @@ def write_report(
     Raises
     ------
     ValueError
-        If one of `beside` was measured on another dataset or split.
+        If one of `beside` was measured on other images.
     """
     for other in beside:
-        if (other.content_digest, other.split) != (evaluation.content_digest, evaluation.split):
+        if other.images() != evaluation.images():
             raise ValueError(
-                f"{other.program} was measured on {other.dataset} {other.version}, {other.split}; "
-                f"expected {evaluation.dataset} {evaluation.version}, {evaluation.split}"
+                f"{other.program} was measured on {place_words(other)}; "
+                f"expected {place_words(evaluation)}"
             )
     folder.mkdir(parents=True, exist_ok=True)
     evaluation.write(folder / "evaluation.json")
     doses = list(dict.fromkeys(table.dose_e_per_A2 for table in evaluation.tables))
     shown = min(doses, key=lambda dose: abs((dose or _SHOWN) - _SHOWN))
     sure = evaluation.figure("calibration_error", SPECIES[0], shown) is not None
+    vacancies = vacancies_png(evaluation, beside)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = files("ceria_models.templates") / "evaluation.html.j2"
     page = environment.from_string(template.read_text(encoding="utf-8")).render(
         evaluation=evaluation,
         primary=_primary(evaluation),
         between=_between,
-        doses=[None if dose is None else f"{dose:g}" for dose in doses],
+        place=place_words(evaluation),
+        doses=[dose_words(dose) for dose in doses],
         table=rows_by_dose(evaluation, doses),
+        pairs=efficiency_rows(evaluation),
+        vacancies=None if vacancies is None else _inline(vacancies),
         accuracy=_inline(accuracy_png(evaluation, beside)),
         confusion=_inline(confusion_png(evaluation, shown)),
         reliability=_inline(reliability_png(evaluation)) if sure else None,
@@ -89,11 +100,10 @@ def _primary(evaluation: Evaluation) -> list[tuple[str, str]]:
         return []
     count = evaluation.figure("exact", SPECIES[0], 300.0, axis="defocus_A", label=WINDOW)
     depth = evaluation.figure("volume_iou", "both", 1000.0)
-    inner = [e for e in evaluation.efficiencies if (e["species"], e["case"]) == ("O", "inner")]
-    vacancy = "".join(f"{e['efficiency']:.2f}{_between(e['low'], e['high'], 2)}" for e in inner[:1])
+    vacancy = evaluation.efficiency(SPECIES[1], "inner")
     return [
         ("Ce counts exact, 300 e⁻/Å², 50 to 90 Å overfocus", _said(in_words(count))),
-        ("efficiency η for an inner O atom", _said(vacancy)),
+        ("efficiency η for an inner O atom", _said(vacancy.in_words() if vacancy else "")),
         ("3D volume (IoU), 1000 e⁻/Å²", _said(in_words(depth))),
     ]
 

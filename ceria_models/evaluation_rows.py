@@ -6,6 +6,7 @@ from ceria_data.schema import SPECIES
 from ceria_models.evaluation_record import Evaluation, Figure
 
 MISSING = "–"
+_CHOSEN = "chosen, d′ 1 to 2"
 _WORDS = {
     "recall": "columns found (recall)",
     "precision": "reported columns that are there (precision)",
@@ -24,12 +25,59 @@ _WORDS = {
 }
 
 
-def in_words(figure: Figure | None) -> str:
+def dose_words(dose: float | None) -> str:
+    """Write a dose, as the head of a column.
+
+    Parameters
+    ----------
+    dose : float or None
+        e-/Å².
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> dose_words(300.0), dose_words(None)
+    ('300 e⁻/Å²', 'stored counts')
+    """
+    return "stored counts" if dose is None else f"{dose:g} e⁻/Å²"
+
+
+def place_words(evaluation: Evaluation) -> str:
+    """Name what was measured on: dataset, version and `images_words`."""
+    return f"{evaluation.dataset} {evaluation.version}, {images_words(evaluation)}"
+
+
+def images_words(evaluation: Evaluation) -> str:
+    """Name the split, and pixel size and camera where they are not the dataset's.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+
+    Returns
+    -------
+    str
+    """
+    words = [evaluation.split]
+    otherwise = evaluation.recorded_otherwise()
+    if "pixel_size_A" in otherwise:
+        words.append(f"pixels of {otherwise['pixel_size_A']:g} Å")
+    if "camera" in otherwise:
+        words.append(f"{otherwise['camera']['kind']} camera")
+    return ", ".join(words)
+
+
+def in_words(figure: Figure | None, places: int = 3) -> str:
     """Write a figure with its 95 % interval.
 
     Parameters
     ----------
     figure : Figure or None
+    places : int
+        Behind the point; of pm there is always one.
 
     Returns
     -------
@@ -43,7 +91,7 @@ def in_words(figure: Figure | None) -> str:
     """
     if figure is None or figure.value is None:
         return MISSING
-    places = 1 if figure.unit == "pm" else 3
+    places = 1 if figure.unit == "pm" else places
     text = f"{figure.value:.{places}f}"
     if figure.low is not None and figure.high is not None:
         text += f" ({figure.low:.{places}f} to {figure.high:.{places}f})"
@@ -77,3 +125,34 @@ def rows_by_dose(
             name = f"{words} [{unit}]" if unit else words
             rows.append((species, name, [in_words(one) for one in found]))
     return rows
+
+
+def efficiency_rows(evaluation: Evaluation) -> list[list[str]]:
+    """Put the results of the paired test in words.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+
+    Returns
+    -------
+    list of list of str
+        Species, atom, dose, efficiency with its interval, share named rightly by the program
+        and by the best possible observer, pairs. By species and atom; the doses ascend, and the
+        pairs whose dose was chosen come first.
+    """
+    ordered = sorted(
+        evaluation.efficiencies, key=lambda one: (one.species, one.case, one.dose_e_per_A2 or 0.0)
+    )
+    return [
+        [
+            one.species,
+            one.case.replace("_", ", "),
+            _CHOSEN if one.dose_e_per_A2 is None else dose_words(one.dose_e_per_A2),
+            one.in_words(),
+            f"{one.right:.3f}",
+            f"{one.best:.3f}",
+            str(one.pairs),
+        ]
+        for one in ordered
+    ]

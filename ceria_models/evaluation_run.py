@@ -19,16 +19,19 @@ from ceria_data.errors import OutputError
 from ceria_data.schema import LIMITS
 from ceria_data.store import refuse_inside_dataset
 from ceria_models.bounds import measure_bounds
+from ceria_models.efficiency import efficiencies
 from ceria_models.evaluation import CountColumns, evaluate
-from ceria_models.evaluation_plots import Example, example_of
 from ceria_models.evaluation_record import Evaluation
 from ceria_models.evaluation_report import PAGE, write_report
+from ceria_models.evaluation_rows import images_words
+from ceria_models.example import Example, example_of
 from ceria_models.fitted import baseline_of, ceiling_of, prior_of
 from ceria_models.model import Model
 from ceria_models.model_evaluation import BASELINE
-from ceria_models.paired import efficiencies, limits_rows, mean_count_score, run_pairs
+from ceria_models.paired import limits_rows, mean_count_score, run_pairs
 from ceria_models.prediction import predict
 from ceria_models.prior import Prior
+from ceria_models.recording import OWN, Recording
 from ceria_models.strata import choose_rows, default_doses
 
 Advance = Callable[[str, int, int, int], None]
@@ -42,7 +45,7 @@ _EXAMPLE_DOSES = (100.0, 300.0, 1000.0)
 
 @dataclass(frozen=True)
 class Effort:
-    """How much of a split is measured, and at which doses.
+    """How much of a split is measured, at which doses, and what records it.
 
     Attributes
     ----------
@@ -52,20 +55,30 @@ class Effort:
         Images without noise to start from; None for all.
     pairs : int or None
         Pairs of each species and case of the paired test; None for all, 0 for no test.
+    pair_doses : tuple of float
+        e-/Å²: the paired test is run at these too, with all pairs at the same dose.
     stability_images : int
         Images that are recorded 20 times.
     ceiling : Path or None
         What `ceria-data ceiling` wrote for the dataset.
     baseline : bool
         Measure the classical baseline on the same images too.
+    recording : Recording
+        Pixels and camera; by default those of each sample.
     """
 
     doses: tuple[float, ...] | None = None
     images: int | None = None
     pairs: int | None = None
+    pair_doses: tuple[float, ...] = ()
     stability_images: int = 0
     ceiling: Path | None = None
     baseline: bool = False
+    recording: Recording = OWN
+
+    def otherwise(self, dataset: Dataset) -> bool:
+        """Tell whether pixels or camera are not those of the dataset."""
+        return bool(self.recording.remarks(dataset.field))
 
 
 class ModelProgram:
@@ -178,7 +191,7 @@ def run_evaluation(
         on_fit = counter(advance, "fit images")
         fitted = baseline_of(data, on_fit) if effort.baseline else None
         best = None
-        if ceiling is not None and prior is not None:
+        if ceiling is not None and prior is not None and not effort.otherwise(dataset):
             on_column = counter(advance, "ceiling columns")
             best = ceiling_of(ceiling, dataset, prior, doses, on_column)
 
@@ -191,20 +204,20 @@ def run_evaluation(
                 images=effort.images,
                 stability_images=steady,
                 prior=prior,
+                recording=effort.recording,
                 on_progress=counter(advance, unit),
             )
 
         found = measured(count_columns, program, "images", effort.stability_images)
         found = _bounded(count_columns, dataset, found, best, advance)
-        found, more = _paired(count_columns, dataset, found, effort.pairs, advance)
-        notes += [*more, *_ceiling_notes(effort.ceiling, best, split)]
+        found, more = _paired(count_columns, dataset, found, effort, advance)
+        notes += [*more, *_ceiling_notes(effort, dataset, best, split)]
         if isinstance(count_columns, ModelProgram):
             notes += count_columns.remarks()
         found = described(found, count_columns, notes, doses, effort)
-        beside = []
-        if fitted is not None:
-            beside = [measured(fitted, BASELINE_NAME, "baseline images")]
-        examples = _examples(count_columns, dataset, doses)
+        others = [] if fitted is None else [(fitted, BASELINE_NAME)]
+        beside = [measured(one, name, "baseline images") for one, name in others]
+        examples = _examples(count_columns, dataset, doses, effort.recording)
         write_report(found, staging, examples=examples, beside=beside)
         write_tables(found, beside, staging)
     return found
@@ -223,10 +236,12 @@ def described(
         "doses_e_per_A2": list(doses),
         "images": effort.images,
         "pairs": effort.pairs,
+        "pair_doses_e_per_A2": list(effort.pair_doses),
         "stability_images": effort.stability_images,
     }
     if isinstance(count_columns, ModelProgram):
         settings |= count_columns.facts()
+    settings = found.settings | settings
     return found.model_copy(update={"notes": [*found.notes, *notes], "settings": settings})
 
 
@@ -249,23 +264,37 @@ def _paired(
     count_columns: CountColumns,
     dataset: Dataset,
     found: Evaluation,
-    pairs: int | None,
+    effort: Effort,
     advance: Advance,
 ) -> tuple[Evaluation, list[str]]:
     """Run the paired test, or say why not."""
-    if pairs == 0:
+    if effort.pairs == 0:
         return found, ["no paired test: 0 pairs were asked for"]
     if not (dataset.folder / f"{LIMITS.name}.parquet").is_file():
         return found, ["no paired test: the dataset has no limits (`ceria-data limits` makes them)"]
-    rows = limits_rows(dataset, pairs)
-    if not len(rows):
-        return found, ["no paired test: the limits of the dataset have no pair of this split"]
     score = mean_count_score(count_columns)
-    answers = run_pairs(dataset, rows, score, counter(advance, "pairs"))
-    return found.with_efficiencies(efficiencies(answers)), []
+    for dose in (None, *effort.pair_doses):
+        rows = limits_rows(dataset, effort.pairs, dose)
+        if not len(rows):
+            return found, ["no paired test: the limits of the dataset have no pair of this split"]
+        counted = counter(advance, "pairs" if dose is None else f"pairs at {dose:g} e-/Å²")
+        answers = run_pairs(dataset, rows, score, counted, effort.recording)
+        found = found.with_efficiencies(efficiencies(answers, dose))
+    notes = []
+    if effort.otherwise(dataset):
+        notes.append(
+            "of the paired test: the dose of each pair is the one chosen for the dataset's own "
+            "pixels and camera, and the best observer sees the images as the program does"
+        )
+    return found, notes
 
 
-def _ceiling_notes(folder: Path | None, best: pd.DataFrame | None, split: str) -> list[str]:
+def _ceiling_notes(
+    effort: Effort, dataset: Dataset, best: pd.DataFrame | None, split: str
+) -> list[str]:
+    folder = effort.ceiling
+    if effort.otherwise(dataset):
+        return ["no ceiling: it is known for the dataset's own pixels and camera only"]
     if folder is None:
         return [
             "no ceiling: none was given; `ceria-data ceiling DATASET --out DIR` makes one, and "
@@ -316,6 +345,8 @@ def shown_figures(found: Evaluation, out: Path) -> dict[str, object]:
         f"primary_{name}": None if value is None else round(value, 3)
         for name, value in found.primary().items()
     }
+    if found.recorded_otherwise():
+        shown["images"] = images_words(found)
     doses = list(dict.fromkeys(table.dose_e_per_A2 for table in found.tables))
     shown["doses_e_per_A2"] = ", ".join("stored" if d is None else f"{d:g}" for d in doses)
     for metric in ("exact", "f1", "position_rms", "calibration_error"):
@@ -355,13 +386,16 @@ def counter(advance: Advance, unit: str) -> Callable[[int, int], None]:
 
 
 def _examples(
-    count_columns: CountColumns, dataset: Dataset, doses: tuple[float, ...]
+    count_columns: CountColumns,
+    dataset: Dataset,
+    doses: tuple[float, ...],
+    recording: Recording,
 ) -> list[Example]:
     """Show the program some images, at doses that were measured."""
     shown = tuple(dose for dose in _EXAMPLE_DOSES if dose in doses) or doses
     shown = shown[: len(_EXAMPLE_DOSES)]
     rows = choose_rows(dataset, len(shown))
     return [
-        example_of(count_columns, dataset[int(row)], dose)
+        example_of(count_columns, dataset[int(row)], dose, recording)
         for row, dose in zip(rows, shown, strict=False)
     ]

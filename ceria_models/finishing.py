@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from ceria_data import __version__
 from ceria_data.dataset import Dataset
-from ceria_data.detector import record
+from ceria_data.detector import electrons, record
 from ceria_data.facts import parameter_ranges
 from ceria_data.parameters import camera_from_row
 from ceria_data.randomness import sample_rng
@@ -102,9 +102,9 @@ def finish_model(
         sampling = validation.field.sampling
         seed = int(rng.integers(2**63))
         counts = record(validation.intensity(row), dose, sampling, camera, seed)
-        electrons = (counts - camera.offset) / camera.gain
-        seen = apparent_dose(electrons, sampling)
-        output = run_net(net, net_input(electrons, float(electrons.mean()), seen))
+        image = electrons(counts, camera)
+        seen = apparent_dose(image, sampling)
+        output = run_net(net, net_input(image, float(image.mean()), seen))
         found = find_peaks(output, sampling, decoding)
         for index, species in enumerate(SPECIES):
             peaks, counts_there = column_cases(validation, row, index, found[species])

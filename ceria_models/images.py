@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ceria_data.bundled import bundled_datasets
 from ceria_data.dataset import open_dataset
+from ceria_data.detector import electrons
 from ceria_data.parameters import camera_from_row
 from ceria_data.store import MANIFEST
 from ceria_models.errors import ImageError
@@ -79,8 +80,7 @@ def _of_dataset(source: Path, split: str | None, limit: int | None) -> Images:
     frames, samples = [], []
     for row in rows:
         sample = dataset[row]
-        camera = camera_from_row(sample.parameters)
-        frames.append((sample.counts - camera.offset) / camera.gain)
+        frames.append(electrons(sample.counts, camera_from_row(sample.parameters)))
         samples.append(int(sample.parameters["sample"]))
     return Images(np.stack(frames), dataset.field.sampling, samples)
 

@@ -17,6 +17,13 @@ _LONGEST = 12
 _SCALES = np.geomspace(0.65, 1.5, 106)
 _ROTATIONS = np.deg2rad(np.arange(0.0, 180.0, 1.5))
 _PADDED = 4
+_WINDOW = 512
+"""Pixels along an axis that a power spectrum is made of, at most: 100 Å at 0.2 Å. The reflections
+of a particle get sharper and higher up to its size, and no particle has to be larger."""
+_WINDOWS = 4
+"""Windows of a larger image, those of most contrast: there are the particles."""
+_BLOCK = 4
+"""Pixels along an axis whose mean is taken before the contrast: noise averages out."""
 _AS_GIVEN = 0.04
 _PERCENTILE = 90
 """Of all scales and rotations; the best fit is compared with it."""
@@ -54,7 +61,10 @@ def fit_lattice(
     """Find pixel size and rotation from the reflections of a fluorite crystal.
 
     The power spectrum, in units of its median, is read at the reflections of the zone for
-    every scale and rotation; the mean of its logarithm is largest where all of them meet.
+    every scale and rotation; the mean of its logarithm is largest where all of them meet. Of an
+    image above 512 pixels it is the mean over the four windows that have the most contrast, so
+    that the memory does not grow with the image. Particles that are turned against each other
+    meet in one spectrum, as they would in that of the whole image.
 
     Parameters
     ----------
@@ -82,7 +92,7 @@ def fit_lattice(
     (1.03, True)
     """
     spots = reflections(zone_axis, lattice_parameter)
-    power = _power(np.asarray(image, dtype=np.float64))
+    power = _power(image)
 
     def score(scale: NDArray[np.float64], rotation: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean logarithm of the power at the reflections; arrays of one shape."""
@@ -150,12 +160,57 @@ def reflections(zone_axis: Vector, lattice_parameter: float) -> NDArray[np.float
     return np.array(sorted(found, key=lambda k: (round(np.hypot(*k), 9), round(k[0], 9))))
 
 
-def _power(image: NDArray[np.float64]) -> NDArray[np.float64]:
+def _power(image: NDArray[np.floating] | NDArray[np.integer]) -> NDArray[np.float64]:
     """Power spectrum in units of its median, frequency 0 in the middle."""
-    window = np.outer(*(np.hanning(n + 2)[1:-1] for n in image.shape))
+    total = None
+    for window in _windows(image):
+        power = _window_power(image[window])
+        total = power if total is None else np.add(total, power, out=total)
+    assert total is not None
+    median = np.median(total)
+    scaled: NDArray[np.float64] = fftshift(total) / (median if median > 0 else 1.0)
+    return scaled
+
+
+def _window_power(image: NDArray[np.floating] | NDArray[np.integer]) -> NDArray[np.float64]:
+    """Power spectrum of an image that fades to its mean at the borders."""
+    window = _fading(image.shape)
     mean = (image * window).sum() / window.sum()
     shape = tuple(_PADDED * n for n in image.shape)
-    power = np.abs(fft2((image - mean) * window, s=shape)) ** 2
-    median = np.median(power)
-    scaled: NDArray[np.float64] = fftshift(power) / (median if median > 0 else 1.0)
-    return scaled
+    power: NDArray[np.float64] = np.abs(fft2((image - mean) * window, s=shape)) ** 2
+    return power
+
+
+def _windows(
+    image: NDArray[np.floating] | NDArray[np.integer],
+) -> list[tuple[slice, slice]]:
+    """Choose the windows that the spectrum is made of; a small image is one."""
+    sizes = [min(n, _WINDOW) for n in image.shape]
+    # Evenly over the image, neighbours half over each other: a particle at the border of one,
+    # where spectra are blind, is in the middle of the next.
+    starts = [
+        np.linspace(0, n - size, -(-2 * (n - size) // size) + 1).round().astype(int)
+        for n, size in zip(image.shape, sizes, strict=True)
+    ]
+    windows = [
+        (slice(int(y), int(y) + sizes[0]), slice(int(x), int(x) + sizes[1]))
+        for y, x in product(*starts)
+    ]
+    if len(windows) == 1:
+        return windows
+    return sorted(windows, key=lambda window: -_contrast(image[window]))[:_WINDOWS]
+
+
+def _contrast(image: NDArray[np.floating] | NDArray[np.integer]) -> float:
+    """Variance of the means over small blocks of pixels, weighted as in a spectrum."""
+    y, x = (n // _BLOCK for n in image.shape)
+    parts = image[: y * _BLOCK, : x * _BLOCK].reshape(y, _BLOCK, x, _BLOCK)
+    blocks = parts.mean((1, 3), dtype=np.float64)
+    weight = _fading(blocks.shape) ** 2
+    return float(np.average((blocks - blocks.mean()) ** 2, weights=weight))
+
+
+def _fading(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Weights that fall to zero at the borders."""
+    along_y, along_x = (np.hanning(n + 2)[1:-1] for n in shape)
+    return np.outer(along_y, along_x)

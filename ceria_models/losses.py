@@ -1,4 +1,4 @@
-"""Losses: how far a net's output is from the labels."""
+"""Losses: how far a net's output is from the labels, of the batch on all processes together."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ceria_models.crops import Batch
+from ceria_models.machine import total_of
 from ceria_models.nets import NetOutput
 
 _LOG_SPREAD = (-2.0, 5.0)
@@ -102,7 +103,7 @@ def cross_entropy(output: NetOutput, batch: Batch, weight: Tensor) -> Tensor:
     log = torch.log_softmax(output.logits, dim=2)
     own = log.gather(2, batch.occupancy[:, :, None].long())[:, :, 0]
     entropy = -(batch.probability * own + (1 - batch.probability) * log[:, :, 0])
-    return (weight * entropy).sum() / weight.sum()
+    return total_of((weight * entropy).sum()) / total_of(weight.sum())
 
 
 def ranked_probability(output: NetOutput, batch: Batch) -> Tensor:
@@ -126,7 +127,7 @@ def ranked_probability(output: NetOutput, batch: Batch) -> Tensor:
     counts = torch.softmax(output.logits[:, :, 1:], dim=2).cumsum(2)
     steps = torch.arange(1, output.logits.shape[2], device=weight.device)[:, None, None]
     score = (counts - (steps >= batch.occupancy[:, :, None]).float()).square().sum(2)
-    return (weight * score).sum() / weight.sum().clamp_min(1)
+    return total_of((weight * score).sum()) / total_of(weight.sum()).clamp_min(1)
 
 
 def dice(output: NetOutput, batch: Batch) -> Tensor:
@@ -151,9 +152,9 @@ def dice(output: NetOutput, batch: Batch) -> Tensor:
     target[:, :, 0] += 1 - batch.probability
     found = torch.softmax(output.logits, dim=2)
     over = (0, 3, 4)
-    overlap = 2 * (found * target).sum(over)
-    area = (found.square() + target.square()).sum(over)
-    present = target.sum(over) > 0
+    overlap = 2 * total_of((found * target).sum(over))
+    area = total_of((found.square() + target.square()).sum(over))
+    present = total_of(target.sum(over)) > 0
     return (1 - overlap / area.clamp_min(1))[present].mean()
 
 
@@ -179,7 +180,7 @@ def depth_likelihood(output: NetOutput, batch: Batch) -> Tensor:
     spread = output.depth_log_spread.clamp(*_LOG_SPREAD)
     deviation = (output.depth - batch.depth) * torch.exp(-spread)
     score = 2.5 * torch.log1p(0.5 * deviation.square()) + spread
-    return (weight * score).sum() / weight.sum().clamp_min(1)
+    return total_of((weight * score).sum()) / total_of(weight.sum()).clamp_min(1)
 
 
 def offset_distance(output: NetOutput, batch: Batch) -> Tensor:
@@ -197,4 +198,4 @@ def offset_distance(output: NetOutput, batch: Batch) -> Tensor:
     """
     weight = batch.probability
     error = (output.offset - batch.offset).abs().mean(2)
-    return (weight * error).sum() / weight.sum().clamp_min(1)
+    return total_of((weight * error).sum()) / total_of(weight.sum()).clamp_min(1)

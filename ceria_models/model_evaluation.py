@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ceria_models.errors import EvaluationError
 from ceria_models.evaluation_record import Evaluation, read_evaluation
+from ceria_models.evaluation_rows import place_words
 
 REPORT = "evaluation.json"
 BASELINE = "baseline.json"
@@ -20,7 +21,7 @@ class ModelEvaluation(BaseModel):
     ----------
     format_version : int
     own : list of Evaluation
-        Of the model; one for each dataset and split.
+        Of the model; one for each dataset, split, pixel size and camera.
     beside : list of Evaluation
         Of other programs, on datasets and splits of `own`.
     """
@@ -36,21 +37,21 @@ class ModelEvaluation(BaseModel):
         programs = {one.program for one in self.own}
         if len(programs) > 1:
             raise ValueError(f"the figures are of several programs: {', '.join(sorted(programs))}")
-        for kind, names in (("own", [_on(e) for e in self.own]),
-                            ("beside", [(e.program, *_on(e)) for e in self.beside])):  # fmt: skip
+        own = [one.images() for one in self.own]
+        beside = [(one.program, *one.images()) for one in self.beside]
+        for kind, names in (("own", own), ("beside", beside)):
             if len(set(names)) < len(names):
                 raise ValueError(f"{kind} has two evaluations of one program on the same images")
-        lone = [one for one in self.beside if not any(_on(one) == _on(e) for e in self.own)]
+        lone = [one for one in self.beside if not any(one.images() == e.images() for e in self.own)]
         if lone:
             raise ValueError(
-                f"{lone[0].program} was measured on {lone[0].dataset}, {lone[0].split}, where the "
-                "model was not"
+                f"{lone[0].program} was measured on {place_words(lone[0])}, where the model was not"
             )
         return self
 
     def beside_of(self, evaluation: Evaluation) -> list[Evaluation]:
         """Pick the evaluations of other programs on the same images."""
-        return [one for one in self.beside if _on(one) == _on(evaluation)]
+        return [one for one in self.beside if one.images() == evaluation.images()]
 
     def write(self, file: Path) -> None:
         """Write as JSON, without spaces: there are thousands of figures."""
@@ -109,10 +110,6 @@ def collect_evaluations(program: str, sources: Iterable[Path]) -> ModelEvaluatio
         return ModelEvaluation(own=own, beside=[one for one in found if one.program != program])
     except ValidationError as error:
         raise EvaluationError(_said(error)) from error
-
-
-def _on(evaluation: Evaluation) -> tuple[str, str]:
-    return evaluation.content_digest, evaluation.split
 
 
 def _files(source: Path) -> Sequence[Path]:

@@ -25,6 +25,9 @@ _MAPS = {"Ce": "viridis", "O": "plasma"}
 _SURE = 0.5
 """A count that is as likely wrong as right is drawn hollow."""
 _PANEL_INCHES = (4.6, 11.0)
+_TALLEST = 3.0
+"""Height of a panel over its width."""
+_DPI = 110
 _INCHES_PER_A = 0.22
 """Gives a disc of a column room for a digit."""
 _DIGIT_SIZE = {"Ce": 9.0 / 16, "O": 7.5 / 16}
@@ -52,14 +55,15 @@ def draw_overlay(
     file : Path
         PNG to write.
     """
-    field = Field((image.shape[0], image.shape[1]), sampling)
+    image, field = _for_paper(image, sampling)
     width = min(max(_INCHES_PER_A * field.extent[1], _PANEL_INCHES[0]), _PANEL_INCHES[1])
-    tall = min(max(image.shape[0] / image.shape[1], 0.3), 3.0)
+    tall = min(max(image.shape[0] / image.shape[1], 0.3), _TALLEST)
     points_per_A = 72 * width * min(1 / field.extent[1], tall / field.extent[0])
     figure = Figure(figsize=(3 * width + 1.6, width * tall + 1.1), layout="constrained")
     axes = figure.subplots(1, 3)
-    smooth = gaussian_filter(np.asarray(image, dtype=float), _SMOOTH_A / sampling)
-    show_image(axes[0], np.asarray(image, dtype=float), field)
+    step = field.extent[1] / image.shape[1]
+    smooth = gaussian_filter(image, _SMOOTH_A / step)
+    show_image(axes[0], image, field)
     axes[0].set_title("the image as recorded")
     known = "confidence" in columns
     for axis, species in zip(axes[1:], SPECIES, strict=True):
@@ -78,7 +82,18 @@ def draw_overlay(
     if known and len(columns):
         figure.legend(handles=_legend(), loc="outside lower center", ncols=2, frameon=False)
     FigureCanvasAgg(figure)
-    figure.savefig(file, dpi=110)
+    figure.savefig(file, dpi=_DPI)
+
+
+def _for_paper(
+    image: NDArray[np.floating] | NDArray[np.integer], sampling: float
+) -> tuple[NDArray[np.float64], Field]:
+    """Average the pixels that a panel has no dots for; the field is that of the image still."""
+    dots = int(_PANEL_INCHES[1] * _DPI)
+    block = max(image.shape[1] // dots, int(image.shape[0] / (_TALLEST * dots)), 1)
+    y, x = (n // block for n in image.shape)
+    parts = image[: y * block, : x * block].reshape(y, block, x, block)
+    return parts.mean((1, 3), dtype=np.float64), Field((y * block, x * block), sampling)
 
 
 def show_image(axis: Axes, image: NDArray[np.floating], field: Field, *, bar: bool = True) -> None:
@@ -89,12 +104,13 @@ def show_image(axis: Axes, image: NDArray[np.floating], field: Field, *, bar: bo
     axis : matplotlib.axes.Axes
     image : array of float, shape (y, x)
     field : Field
+        It covers the image, whose pixels may be larger.
     bar : bool
         With a scale bar.
     """
     low, high = np.percentile(image, (0.5, 99.5))
     step = field.sampling
-    ny, nx = image.shape
+    ny, nx = field.shape
     extent = (-0.5 * step, (nx - 0.5) * step, (ny - 0.5) * step, -0.5 * step)
     axis.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-9), extent=extent)
     if bar:

@@ -2,7 +2,7 @@
 
 `ceria_data.limits` stored for many columns by how much the image changes when one atom is
 missing, and the ideal observer's d' per dose. Each pair is recorded here with a d' of 1 to 2,
-where guessing and certainty are both far.
+where guessing and certainty are both far, or all of them at one dose, from which d' follows.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,17 +13,15 @@ import numpy as np
 import pandas as pd
 import zarr
 from numpy.typing import NDArray
-from scipy.special import log_ndtr
 
 from ceria_data.dataset import Dataset, Sample
-from ceria_data.detector import record
 from ceria_data.errors import DatasetError
-from ceria_data.parameters import camera_from_row
+from ceria_data.observer import detectability
 from ceria_data.randomness import sample_rng
 from ceria_data.schema import LIMITS
 from ceria_data.store import read_table
 from ceria_models.matching import REACH
-from ceria_models.metrics import resampled
+from ceria_models.recording import OWN, Recording
 
 Floats = NDArray[np.float64]
 Score = Callable[[Floats, float, tuple[float, float], str], float]
@@ -36,10 +34,9 @@ DOSES = (10.0, 10_000.0)
 """Pairs that need another dose [e-/Å²] are left out: no benchmark image has it."""
 
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
-_LARGEST = 4.0
-"""Of sqrt(efficiency): all answers right would fit infinity."""
-_STEPS = 60
-_DRAWS = 500
+_MILLI = 1000
+_SHIFT = 32
+"""Bits for the number of a pair in the key of its noise; the stream is above them."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +48,9 @@ class ImagePair:
     facts : dict
         Row of `limits.parquet`, with ``particle``, ``dose_e_per_A2`` and ``d_prime``.
     place : tuple of float
-        Middle of the column (x, y) [Å].
+        Middle of the column (x, y) in the recorded images [Å].
     complete, lacking : array of float64, shape (y, x)
-        Intensity with and without the atom; 1 = vacuum.
+        Intensity with and without the atom, on the pixels that record it; 1 = vacuum.
     recorded : tuple of array of float64
         Electrons of both, complete first; the noise of the two is independent.
     """
@@ -65,32 +62,7 @@ class ImagePair:
     recorded: tuple[Floats, Floats]
 
 
-@dataclass(frozen=True)
-class Efficiency:
-    """How much of what the electrons tell a program uses.
-
-    Attributes
-    ----------
-    species, case : str
-    efficiency, low, high : float or None
-        η and its 95 % interval over particles; negative for a program that prefers the
-        wrong image.
-    pairs : int
-    right, best : float
-        Share named rightly (a tie is half), and that of the ideal observer.
-    """
-
-    species: str
-    case: str
-    efficiency: float | None
-    low: float | None
-    high: float | None
-    pairs: int
-    right: float
-    best: float
-
-
-def limits_rows(dataset: Dataset, n: int | None = None) -> pd.DataFrame:
+def limits_rows(dataset: Dataset, n: int | None = None, dose: float | None = None) -> pd.DataFrame:
     """Choose pairs of a split and their doses.
 
     Parameters
@@ -99,13 +71,17 @@ def limits_rows(dataset: Dataset, n: int | None = None) -> pd.DataFrame:
         A split of a dataset with limits.
     n : int, optional
         Pairs of each species and case, evenly over the table; all if None.
+    dose : float, optional
+        Of every pair [e-/Å²]; by default it is chosen for each.
 
     Returns
     -------
     DataFrame
-        Rows of `limits.parquet` with ``d_prime``, evenly over `DETECTABILITY`, and the
-        ``dose_e_per_A2`` that gives it, for a counting camera exactly so; pairs whose dose
-        lies outside `DOSES` are left out.
+        Rows of `limits.parquet` with ``d_prime`` and ``dose_e_per_A2``, which belong together
+        for a counting camera on the dataset's pixels. Without `dose`, d' lies evenly over
+        `DETECTABILITY`, and pairs whose dose lies outside `DOSES` are left out; with it all
+        pairs are there. ``stream`` keeps the noise of a pair at one dose apart from that at
+        another.
 
     Raises
     ------
@@ -118,6 +94,13 @@ def limits_rows(dataset: Dataset, n: int | None = None) -> pd.DataFrame:
     >>> rows = limits_rows(open_dataset("ceria-columns-mini", "test"), 5)
     >>> len(rows), rows["d_prime"].between(1, 2).all().item()
     (30, True)
+
+    d' grows with the root of the dose:
+
+    >>> some, more = (limits_rows(open_dataset("ceria-columns-mini", "test"), 5, dose)
+    ...               for dose in (750.0, 3000.0))
+    >>> np.allclose(more["d_prime"], 2 * some["d_prime"])
+    True
     """
     file = dataset.folder / f"{LIMITS.name}.parquet"
     if not file.is_file():
@@ -127,11 +110,17 @@ def limits_rows(dataset: Dataset, n: int | None = None) -> pd.DataFrame:
         )
     rows = read_table(file, LIMITS)
     rows = rows[rows["sample"].isin(dataset.samples["sample"])]
-    # A sequence that fills an interval evenly, whatever part of it is taken.
-    low, high = DETECTABILITY
-    d_prime = low + (high - low) * ((rows["pair"] * _GOLDEN_RATIO) % 1)
-    dose = d_prime**2 / rows["d2_per_e_per_A2"].where(rows["d2_per_e_per_A2"] > 0)
-    rows = rows.assign(d_prime=d_prime, dose_e_per_A2=dose)[dose.between(*DOSES)]
+    rows = rows[rows["d2_per_e_per_A2"] > 0]
+    if dose is None:
+        # A sequence that fills an interval evenly, whatever part of it is taken.
+        low, high = DETECTABILITY
+        d_prime = low + (high - low) * ((rows["pair"] * _GOLDEN_RATIO) % 1)
+        doses = d_prime**2 / rows["d2_per_e_per_A2"]
+        rows = rows.assign(d_prime=d_prime, dose_e_per_A2=doses, stream=0)[doses.between(*DOSES)]
+    else:
+        d_prime = np.sqrt(dose * rows["d2_per_e_per_A2"])
+        stream = round(dose * _MILLI)
+        rows = rows.assign(d_prime=d_prime, dose_e_per_A2=float(dose), stream=stream)
     if n is not None:
         parts = [part for _, part in rows.groupby(["species", "case"])]
         chosen = [p.iloc[np.unique(np.linspace(0, len(p) - 1, n).astype(int))] for p in parts]
@@ -140,7 +129,9 @@ def limits_rows(dataset: Dataset, n: int | None = None) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def image_pairs(dataset: Dataset, rows: pd.DataFrame) -> Iterator[ImagePair]:
+def image_pairs(
+    dataset: Dataset, rows: pd.DataFrame, recording: Recording = OWN
+) -> Iterator[ImagePair]:
     """Make both images of pairs, and record them.
 
     Parameters
@@ -148,6 +139,8 @@ def image_pairs(dataset: Dataset, rows: pd.DataFrame) -> Iterator[ImagePair]:
     dataset : Dataset
     rows : DataFrame
         As from `limits_rows`.
+    recording : Recording
+        The dose of a pair stays, and d' is that of its pixels and camera.
 
     Yields
     ------
@@ -167,6 +160,7 @@ def image_pairs(dataset: Dataset, rows: pd.DataFrame) -> Iterator[ImagePair]:
     True
     """
     read = _differences(dataset)
+    field, view = dataset.field, recording.view(dataset.field)
     position = pd.Series(range(len(dataset)), index=dataset.samples["sample"])
     for facts in rows.to_dict("records"):
         sample = dataset[int(position[facts["sample"]])]
@@ -175,13 +169,22 @@ def image_pairs(dataset: Dataset, rows: pd.DataFrame) -> Iterator[ImagePair]:
         complete = sample.intensity.astype(np.float64)
         change = read(int(facts["pair"]))
         lacking = _changed(complete, change, int(facts["first_y"]), int(facts["first_x"]))
+        complete, lacking = (
+            np.asarray(recording.on_pixels(image, field), dtype=np.float64)
+            for image in (complete, lacking)
+        )
+        dose, camera = float(facts["dose_e_per_A2"]), recording.camera_of(sample)
+        own = {str(key): value for key, value in facts.items()}
+        own["particle"] = sample.parameters["particle"]
+        if view.field != field or camera.kind != "counting":
+            d2 = detectability(complete, lacking, dose, view.field.sampling, camera)
+            own["d_prime"] = float(np.sqrt(d2))
         yield ImagePair(
-            {str(key): value for key, value in facts.items()}
-            | {"particle": sample.parameters["particle"]},
-            (float(column["x_A"]), float(column["y_A"])),
+            own,
+            (float(column["x_A"]) - view.origin[1], float(column["y_A"]) - view.origin[0]),
             complete,
             lacking,
-            _recorded(sample, complete, lacking, facts["dose_e_per_A2"], int(facts["pair"])),
+            _recorded(recording, sample, complete, lacking, own),
         )
 
 
@@ -190,6 +193,7 @@ def run_pairs(
     rows: pd.DataFrame,
     score: Score,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    recording: Recording = OWN,
 ) -> pd.DataFrame:
     """Let a program say which image of each pair lacks the atom.
 
@@ -202,11 +206,14 @@ def run_pairs(
         Lower where an atom is missing; for a net the mean count at the column.
     on_progress : callable
         Told pairs done and in all.
+    recording : Recording
+        What records the images.
 
     Returns
     -------
     DataFrame
-        `rows` with ``particle`` and ``right``: 1, 0, or 0.5 where both score the same.
+        `rows` with ``particle``, ``d_prime`` of the recording, and ``right``: 1, 0, or 0.5
+        where both score the same.
 
     Examples
     --------
@@ -216,15 +223,16 @@ def run_pairs(
     >>> set(answers["right"])
     {0.5}
     """
-    sampling = dataset.field.sampling
-    particles, right = [], []
-    for done, pair in enumerate(image_pairs(dataset, rows), start=1):
+    sampling = recording.view(dataset.field).field.sampling
+    particles, d_prime, right = [], [], []
+    for done, pair in enumerate(image_pairs(dataset, rows, recording), start=1):
         species = str(pair.facts["species"])
         with_it, without = (score(image, sampling, pair.place, species) for image in pair.recorded)
         particles.append(pair.facts["particle"])
+        d_prime.append(pair.facts["d_prime"])
         right.append(0.5 if with_it == without else float(with_it > without))
         on_progress(done, len(rows))
-    return rows.assign(particle=np.array(particles), right=right)
+    return rows.assign(particle=np.array(particles), d_prime=np.array(d_prime), right=right)
 
 
 def mean_count_score(count_columns: Callable[[Floats, float], pd.DataFrame]) -> Score:
@@ -265,102 +273,6 @@ def mean_count_score(count_columns: Callable[[Floats, float], pd.DataFrame]) -> 
     return score
 
 
-def fit_efficiency(d_prime: Floats, right: Floats, weights: Floats | None = None) -> Floats:
-    """Fit the efficiency η of ``p = Φ(√η d'/√2)`` by maximum likelihood.
-
-    With s = √η, negative for an observer worse than chance, the logarithm of the likelihood
-    is concave in s, and where its slope vanishes is found by bisection.
-
-    Parameters
-    ----------
-    d_prime : array of float64, shape (pair,)
-        Of the ideal observer.
-    right : array of float64, shape (pair,)
-        1 named rightly, 0 wrongly, 0.5 a tie.
-    weights : array of float64, shape (draw, pair), optional
-        How often each pair counts; by default once.
-
-    Returns
-    -------
-    array of float64, shape (draw,)
-        η with the sign of s; -16 to 16.
-
-    References
-    ----------
-    .. [1] Barlow, Vision Res. 18, 637 (1978): efficiency as the squared ratio of d'.
-    .. [2] Green and Swets, Signal Detection Theory (1966): Φ(d'/√2) of two alternatives.
-
-    Examples
-    --------
-    76 % are right where the ideal observer has Φ(1.414 / 1.414) = 84 %:
-
-    >>> right = np.repeat([1.0, 0.0], [76, 24])
-    >>> fit_efficiency(np.full(100, 2**0.5), right).round(2)
-    array([0.5])
-    """
-    x = d_prime / np.sqrt(2)
-    weights = np.ones((1, len(x))) if weights is None else weights
-    low = np.full(len(weights), -_LARGEST)
-    high = -low
-    for _ in range(_STEPS):
-        s = 0.5 * (low + high)
-        at = s[:, None] * x
-        # φ/Φ from logarithms, which do not underflow far out.
-        density = -0.5 * at**2 - 0.5 * np.log(2 * np.pi)
-        up = right * np.exp(density - log_ndtr(at))
-        down = (1 - right) * np.exp(density - log_ndtr(-at))
-        slope = (weights * x * (up - down)).sum(axis=1)
-        low, high = np.where(slope > 0, s, low), np.where(slope > 0, high, s)
-    s = 0.5 * (low + high)
-    found: Floats = s * np.abs(s)
-    return found
-
-
-def efficiencies(answers: pd.DataFrame, *, draws: int = _DRAWS, seed: int = 0) -> list[Efficiency]:
-    """Fit the efficiency of each species and case, with intervals over particles.
-
-    Parameters
-    ----------
-    answers : DataFrame
-        As from `run_pairs`.
-    draws, seed : int
-        Of the bootstrap.
-
-    Returns
-    -------
-    list of Efficiency
-
-    Examples
-    --------
-    >>> answers = pd.DataFrame({"species": "O", "case": "end", "particle": range(100),
-    ...     "d_prime": 2**0.5, "right": [1.0] * 76 + [0.0] * 24})
-    >>> one = efficiencies(answers)[0]
-    >>> round(one.efficiency, 2), round(one.best, 2), one.low < 0.5 < one.high
-    (0.5, 0.84, True)
-    """
-    found = []
-    for (species, case), own in answers.groupby(["species", "case"]):
-        d_prime, right = own["d_prime"].to_numpy(float), own["right"].to_numpy(float)
-        group, names = pd.factorize(own["particle"])
-        low = high = None
-        if len(names) > 1 and draws:
-            many = fit_efficiency(d_prime, right, resampled(len(names), draws, seed)[:, group])
-            low, high = (float(value) for value in np.percentile(many, (2.5, 97.5)))
-        found.append(
-            Efficiency(
-                str(species),
-                str(case),
-                float(fit_efficiency(d_prime, right)[0]),
-                low,
-                high,
-                len(own),
-                float(right.mean()),
-                float(np.exp(log_ndtr(d_prime / np.sqrt(2))).mean()),
-            )
-        )
-    return found
-
-
 def _differences(dataset: Dataset) -> Callable[[int], Floats]:
     """Open the stored differences; what cannot be read is damage, whatever the codec says."""
     folder = dataset.folder / f"{LIMITS.name}.zarr"
@@ -397,13 +309,17 @@ def _changed(image: Floats, change: Floats, first_y: int, first_x: int) -> Float
 
 
 def _recorded(
-    sample: Sample, complete: Floats, lacking: Floats, dose: float, pair: int
+    recording: Recording,
+    sample: Sample,
+    complete: Floats,
+    lacking: Floats,
+    facts: dict[str, Any],
 ) -> tuple[Floats, Floats]:
-    camera = camera_from_row(sample.parameters)
-    seeds = sample_rng(pair, int(sample.parameters["number"]), "evaluation").integers(2**63, size=2)
+    """Record both images with noise that no other pair, image or fixed dose has."""
+    key = (int(facts["stream"]) << _SHIFT) + int(facts["pair"])
+    seeds = sample_rng(key, int(sample.parameters["number"]), "evaluation").integers(2**63, size=2)
     first, second = (
-        record(image, dose, sample.dataset.field.sampling, camera, int(seed))
+        recording.expose(image, sample, float(facts["dose_e_per_A2"]), int(seed))
         for image, seed in zip((complete, lacking), seeds, strict=True)
     )
-    scaled = np.subtract([first, second], camera.offset, dtype=np.float64) / camera.gain
-    return scaled[0], scaled[1]
+    return first, second

@@ -105,26 +105,31 @@ def predict(
     """
     frames = checked_images(images, sampling)
     run = open_runtime(model, runtime)
-    tables, labels, confidences, classes, doses = [], [], [], [], []
+    shape = (len(frames), len(SPECIES), *frames.shape[1:])
+    classes = model.config.net.max_count + 1
+    # Made once and filled tile by tile: everything else of an image is gone with its tile.
+    pixels = _Pixels(
+        np.empty(shape, dtype=np.uint8),
+        np.empty(shape, dtype=np.float32),
+        np.empty((*shape[:2], classes, *shape[2:]), dtype=np.float16) if probabilities else None,
+    )
+    tables, doses = [], []
     warnings: dict[str, bool] = {}
     for number, image in enumerate(frames):
         dose = apparent_dose(image, sampling)
         for departure in departures(image, sampling, dose, model.config.domain):
             text = departure.text if len(frames) == 1 else f"frame {number}: {departure.text}"
             warnings[text] = departure.far
-        table, pixels = _predict_one(model, run, image, sampling, dose, tile, probabilities)
+        table = _predict_one(model, run, image, sampling, dose, tile, pixels.of_frame(number))
         table.insert(0, "frame", number)
         tables.append(table)
-        labels.append(pixels.label)
-        confidences.append(pixels.confidence)
-        classes.append(pixels.probabilities)
         doses.append(dose)
         on_progress(number + 1, len(frames))
     return Prediction(
         pd.concat(tables, ignore_index=True),
-        np.stack(labels),
-        np.stack(confidences),
-        np.stack([p for p in classes if p is not None]) if probabilities else None,
+        pixels.label,
+        pixels.confidence,
+        pixels.probabilities,
         np.array(doses),
         in_domain=not warnings,
         far_out=any(warnings.values()),
@@ -134,18 +139,17 @@ def predict(
 
 @dataclass(frozen=True)
 class _Pixels:
-    """Classes of the pixels of one image, shape (species, y, x)."""
+    """Classes of pixels, shape (frame, species, y, x), or (species, y, x) for one image."""
 
     label: NDArray[np.uint8]
     confidence: NDArray[np.float32]
     probabilities: NDArray[np.float16] | None
 
-    def at(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> "_Pixels":
-        """Read the pixels of another grid."""
-        where = (..., rows[:, None], columns)
+    def of_frame(self, number: int) -> "_Pixels":
+        """View the pixels of one frame."""
         kept = self.probabilities
         return _Pixels(
-            self.label[where], self.confidence[where], None if kept is None else kept[where]
+            self.label[number], self.confidence[number], None if kept is None else kept[number]
         )
 
 
@@ -156,9 +160,9 @@ def _predict_one(
     sampling: float,
     dose: float,
     tile: int,
-    probabilities: bool,
-) -> tuple[pd.DataFrame, _Pixels]:
-    """Describe the columns and the pixels of one image, in its own coordinates."""
+    pixels: _Pixels,
+) -> pd.DataFrame:
+    """List the columns of one image, in its own coordinates; fill in the classes of its pixels."""
     step = model.config.sampling_A
     view = resample_counts(image, sampling, step)
     if min(view.image.shape) < _SMALLEST:
@@ -167,42 +171,47 @@ def _predict_one(
             f"expected at least {_SMALLEST * step:.3g} Å along each axis: is the pixel size of "
             f"{sampling:.4g} Å right?"
         )
-    seen = net_input(view.image, float(image.mean(dtype=np.float64)), dose)
-    shape = (len(SPECIES), *view.image.shape)
-    classes = (len(SPECIES), model.config.net.max_count + 1, *view.image.shape)
-    pixels = _Pixels(
-        np.empty(shape, dtype=np.uint8),
-        np.empty(shape, dtype=np.float32),
-        np.empty(classes, dtype=np.float16) if probabilities else None,
-    )
+    mean = float(image.mean(dtype=np.float64))
+    # For the pixels of the image along each axis, the nearest one that the net sees.
+    nearest = [
+        np.clip(np.rint((np.arange(n) * sampling - first) / step), 0, m - 1).astype(np.int64)
+        for n, first, m in zip(image.shape, view.origin, view.image.shape, strict=True)
+    ]
     parts: list[dict[str, Peaks]] = []
     for part in tiles_of(view.image.shape, model.net, tile):
-        output = run(np.ascontiguousarray(seen[:, part.rows, part.columns]))
-        _fill(pixels, part, output, model, dose)
+        output = run(net_input(view.image[part.rows, part.columns], mean, dose))
+        _fill(pixels, part, nearest, output, model, dose)
         parts.append(_peaks_of(part, view.image.shape, output, model))
     together = {species: _united([part[species] for part in parts]) for species in SPECIES}
     table = column_rows(together, model.config.column_calibration, dose)
     table["y_A"] += view.origin[0]
     table["x_A"] += view.origin[1]
+    return table
+
+
+def _fill(
+    pixels: _Pixels,
+    part: Tile,
+    nearest: list[NDArray[np.int64]],
+    output: PixelOutput,
+    model: Model,
+    dose: float,
+) -> None:
+    """Write the calibrated classes of a tile's core to the pixels of the image there."""
     rows, columns = (
-        np.clip(np.rint((np.arange(n) * sampling - first) / step), 0, m - 1).astype(np.int64)
-        for n, first, m in zip(image.shape, view.origin, view.image.shape, strict=True)
+        slice(*np.searchsorted(near, (core.start, core.stop)))
+        for near, core in zip(nearest, (part.core_rows, part.core_columns), strict=True)
     )
-    return table, pixels.at(rows, columns)
-
-
-def _fill(pixels: _Pixels, part: Tile, output: PixelOutput, model: Model, dose: float) -> None:
-    """Write the calibrated classes of a tile's core."""
+    of_core = np.ix_(
+        nearest[0][rows] - part.core_rows.start, nearest[1][columns] - part.core_columns.start
+    )
     for index, species in enumerate(SPECIES):
         logits = np.moveaxis(output.logits[index][:, *part.core], 0, -1)
         p = calibrated(logits, model.config.pixel_calibration[species], dose)
-        where = (index, part.core_rows, part.core_columns)
-        pixels.label[where] = p.argmax(-1)
-        pixels.confidence[where] = p.max(-1)
+        pixels.label[index, rows, columns] = p.argmax(-1)[of_core]
+        pixels.confidence[index, rows, columns] = p.max(-1)[of_core]
         if pixels.probabilities is not None:
-            pixels.probabilities[index, :, part.core_rows, part.core_columns] = np.moveaxis(
-                p, -1, 0
-            )
+            pixels.probabilities[index, :, rows, columns] = np.moveaxis(p[of_core], -1, 0)
 
 
 def _peaks_of(
@@ -265,18 +274,19 @@ def checked_images(
         raise ImageError(f"images have the shape {array.shape}; expected (y, x) or (frame, y, x)")
     if not np.issubdtype(array.dtype, np.integer) and not np.issubdtype(array.dtype, np.floating):
         raise ImageError(f"images are {array.dtype}; expected real numbers")
-    low, high = _SAMPLING
-    if not low <= sampling <= high:
+    smallest, largest = _SAMPLING
+    if not smallest <= sampling <= largest:
         raise ImageError(
-            f"the pixel size is {sampling:.4g} Å; expected {low} to {high} Å at the specimen "
-            "(0.02 nm is 0.2 Å)"
+            f"the pixel size is {sampling:.4g} Å; expected {smallest} to {largest} Å at the "
+            "specimen (0.02 nm is 0.2 Å)"
         )
     frames = array if array.ndim == 3 else array[None]
     for number, image in enumerate(frames):
         where = f"frame {number}" if array.ndim == 3 else "the image"
-        if not np.isfinite(image).all():
+        low, high = image.min(), image.max()  # not finite if any pixel is not
+        if not (np.isfinite(low) and np.isfinite(high)):
             bad = int((~np.isfinite(image)).sum())
             raise ImageError(f"{where} has {bad} pixels that are not finite; mask or replace them")
-        if image.min() == image.max():
+        if low == high:
             raise ImageError(f"every pixel of {where} is {image.flat[0]}; expected an image")
     return frames

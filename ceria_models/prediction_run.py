@@ -10,14 +10,17 @@ from uuid import uuid4
 import pandas as pd
 
 from ceria_data import __version__
-from ceria_data.errors import OutputError
+from ceria_data.errors import ConfigError, OutputError
 from ceria_data.store import refuse_inside_dataset, write_text
 from ceria_models.contrast import apparent_dose
 from ceria_models.domain import departures
 from ceria_models.errors import DomainError
 from ceria_models.images import Images
+from ceria_models.machine import device_of
+from ceria_models.model import Model
 from ceria_models.overlay import draw_overlay
 from ceria_models.prediction import Prediction, checked_images, predict
+from ceria_models.runtime import BFLOAT16, FLOAT32
 from ceria_models.weights import from_pretrained
 
 COLUMNS = "columns.parquet"
@@ -34,6 +37,7 @@ def run_prediction(
     pictures: int,
     force: bool,
     runtime: str = "float32",
+    device: str = "cpu",
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[dict[str, Any], list[str]]:
@@ -56,6 +60,8 @@ def run_prediction(
         Go on where the images lie far outside of what the net has seen; the output says so.
     runtime : str
         What runs the net, see `runtime.open_runtime`.
+    device : str
+        ``cpu`` or ``gpu``; exported files run on the processor only.
     overwrite : bool
         Replace an earlier prediction in `out`.
     on_progress : callable
@@ -74,44 +80,28 @@ def run_prediction(
         If the folder is taken, or holds something else than a prediction.
     DomainError
         If an image lies far outside, without `force`.
+    ConfigError, DeviceError
+        If there is no such device, or the runtime does not run there.
     """
     _refuse_taken(out, overwrite=overwrite)
     refuse_inside_dataset(out)
-    model = from_pretrained(model_name)
+    model = _on_device(from_pretrained(model_name), device, runtime)
     if not force:
-        # A wrong pixel size shows in the first frame, before hours of work on all of them.
-        first = checked_images(images.frames, sampling)[0]
-        found = departures(first, sampling, apparent_dose(first, sampling), model.config.domain)
-        _refuse_far_out(source, [one.text for one in found], any(one.far for one in found))
+        _refuse_at_first(images, sampling, model, source)
     prediction = predict(model, images.frames, sampling, runtime=runtime, on_progress=on_progress)
     if not force:
         _refuse_far_out(source, prediction.warnings, prediction.far_out)
     table = prediction.columns
     if images.samples is not None:
         table.insert(0, "sample", pd.Series(images.samples)[table["frame"]].to_numpy())
-    facts = _facts(prediction, table) | {
+    facts = _facts(prediction, model) | {
         "source": source,
-        "model": model.config.name,
-        "model_version": model.config.version,
-        "dataset": model.config.training.dataset,
-        "content_digest": model.config.training.content_digest,
-        "software": __version__,
         "runtime": runtime,
+        "device": device,
         "sampling_A": sampling,
         "forced": prediction.far_out,
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = out.with_name(f".{out.name}.{uuid4().hex}.staging")
-    staging.mkdir()
-    try:
-        table.to_parquet(staging / COLUMNS, index=False)
-        _draw(images, prediction, sampling, staging, pictures)
-        write_text(staging / FACTS, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
-        if out.exists():
-            shutil.rmtree(out)
-        staging.rename(out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    _write(out, images, prediction, facts, pictures)
     pictures_there = sorted(str(file) for file in out.glob("overlay_*.png"))
     shown = {"prediction": str(out), "model": model.config.name} | {
         key: facts[key] for key in ("frames", "columns", "atoms", "in_domain", "forced")
@@ -155,13 +145,50 @@ def _refuse_taken(out: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{out} holds something else than a prediction; choose another --out")
 
 
+def _refuse_at_first(images: Images, sampling: float, model: Model, source: str) -> None:
+    """Look at the first frame: a wrong pixel size shows there, before hours of work on all."""
+    first = checked_images(images.frames, sampling)[0]
+    found = departures(first, sampling, apparent_dose(first, sampling), model.config.domain)
+    _refuse_far_out(source, [one.text for one in found], any(one.far for one in found))
+
+
 def _refuse_far_out(source: str, reasons: list[str], far: bool) -> None:
     if far:
         shown = "; ".join(reasons[:3])
         raise DomainError(f"{source}: {shown}. --force predicts all the same, and says so")
 
 
-def _facts(prediction: Prediction, table: pd.DataFrame) -> dict[str, Any]:
+def _on_device(model: Model, device: str, runtime: str) -> Model:
+    """Bring the net of a model to a device, if what runs it can use that."""
+    where = device_of(device)
+    if where.type != "cpu" and runtime not in (FLOAT32, BFLOAT16):
+        raise ConfigError(
+            f"--device {device} with --runtime {runtime}: exported files run on the processor; "
+            f"leave one of them out, or use --runtime {BFLOAT16}"
+        )
+    return Model(model.config, model.net.to(where))
+
+
+def _write(
+    out: Path, images: Images, prediction: Prediction, facts: dict[str, Any], pictures: int
+) -> None:
+    """Write the folder of a prediction, whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = out.with_name(f".{out.name}.{uuid4().hex}.staging")
+    staging.mkdir()
+    try:
+        prediction.columns.to_parquet(staging / COLUMNS, index=False)
+        _draw(images, prediction, facts["sampling_A"], staging, pictures)
+        write_text(staging / FACTS, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        if out.exists():
+            shutil.rmtree(out)
+        staging.rename(out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _facts(prediction: Prediction, model: Model) -> dict[str, Any]:
+    table = prediction.columns
     per_species = table.groupby("species").size()
     return {
         "frames": len(prediction.label),
@@ -172,6 +199,11 @@ def _facts(prediction: Prediction, table: pd.DataFrame) -> dict[str, Any]:
         "dose_e_per_A2": [float(dose) for dose in prediction.dose_e_per_A2],
         "in_domain": prediction.in_domain,
         "warnings": prediction.warnings,
+        "model": model.config.name,
+        "model_version": model.config.version,
+        "dataset": model.config.training.dataset,
+        "content_digest": model.config.training.content_digest,
+        "software": __version__,
     }
 
 

@@ -1,12 +1,18 @@
 """Images on another pixel size: counts by area, smooth intensity by its Fourier series."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import dct
 from scipy.sparse import csr_array
 
+from ceria_models.strips import strips
+
 _SAME = 1e-6
+_PART = 512
+"""Rows of a matrix that are made at a time."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +64,53 @@ def resample_counts(
     if abs(sampling / target - 1) < _SAME:
         return Resampled(np.ascontiguousarray(image, dtype=np.float32), sampling, (0.0, 0.0))
     origin = 0.5 * (target - sampling)
-    if target > sampling:
-        rows, columns = (_overlaps(n, sampling, target) for n in image.shape)
-        binned = rows @ np.asarray(image, dtype=np.float64) @ columns.T
-        return Resampled(binned.astype(np.float32), target, (origin, origin))
+    resampled = (_binned if target > sampling else _interpolated)(image, sampling, target, origin)
+    return Resampled(resampled, target, (origin, origin))
+
+
+def _binned(
+    image: NDArray[np.floating] | NDArray[np.integer],
+    sampling: float,
+    target: float,
+    _origin: float,
+) -> NDArray[np.float32]:
+    """Share out the electrons of small pixels; float64 is needed in strips only."""
+    rows, columns = (_overlaps(n, sampling, target) for n in image.shape)
+    binned = np.empty((rows.shape[0], columns.shape[0]), dtype=np.float32)
+    for some in strips((rows.shape[0], int(image.shape[1] * target / sampling))):
+        own = rows[some]
+        used = slice(own.indices.min(), own.indices.max() + 1)
+        electrons = np.asarray(image[used], dtype=np.float64)
+        binned[some] = own[:, used] @ electrons @ columns.T
+    return binned
+
+
+def _interpolated(
+    image: NDArray[np.floating] | NDArray[np.integer],
+    sampling: float,
+    target: float,
+    origin: float,
+) -> NDArray[np.float32]:
+    """Evaluate the cosine series between pixels, one axis after the other, matrices in parts."""
     sizes = [int(n * sampling / target + _SAME) for n in image.shape]
-    rows_of, columns_of = (
-        cosine_series(n, sampling, target, origin, m)
-        for n, m in zip(image.shape, sizes, strict=True)
-    )
-    fine = rows_of @ np.asarray(image, dtype=np.float64) @ columns_of.T
-    return Resampled(fine.astype(np.float32), target, (origin, origin))
+
+    def parts(axis: int) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        n, m = image.shape[axis], sizes[axis]
+        for start in range(0, m, _PART):
+            some = slice(start, min(start + _PART, m))
+            first = origin + target * start
+            yield some, cosine_series(n, sampling, target, first, some.stop - start)
+
+    along_x = np.empty((image.shape[0], sizes[1]))
+    for columns, matrix in parts(1):
+        for rows in strips(image.shape):
+            along_x[rows, columns] = np.asarray(image[rows], dtype=np.float64) @ matrix.T
+    fine = np.empty((sizes[0], sizes[1]), dtype=np.float32)
+    for rows, matrix in parts(0):
+        for start in range(0, sizes[1], _PART):
+            columns = slice(start, start + _PART)
+            fine[rows, columns] = matrix @ along_x[:, columns]
+    return fine
 
 
 def resample_intensity(
@@ -146,13 +188,14 @@ def cosine_series(
     True
     """
     order = np.arange(n)
-    place = (np.arange(n) + 0.5) / n
-    forward = np.cos(np.pi * order[:, None] * place) * np.where(order == 0, 1.0, 2.0)[:, None] / n
+    wanted = ((first + target * np.arange(m)) / sampling + 0.5) / n
+    waves = np.cos(np.pi * wanted[:, None] * order)
     if integrated:
         frequency = order / (2 * n * sampling)
-        forward *= (np.sinc(target * frequency) / np.sinc(sampling * frequency))[:, None]
-    wanted = ((first + target * np.arange(m)) / sampling + 0.5) / n
-    series: NDArray[np.float64] = np.cos(np.pi * wanted[:, None] * order) @ forward
+        waves *= np.sinc(target * frequency) / np.sinc(sampling * frequency)
+    # The coefficients of the series are a DCT-II of the pixels: its transpose, a DCT-III.
+    series: NDArray[np.float64] = dct(waves, type=3, axis=1, overwrite_x=True)
+    series /= n
     return series
 
 

@@ -42,8 +42,10 @@ def open_runtime(model: Model, name: str = FLOAT32) -> Runtime:
 
     Examples
     --------
-    >>> open_runtime(model, "bfloat16")(seen).logits.shape  # doctest: +SKIP
-    (2, 15, 160, 160)
+    >>> from ceria_models import DEFAULT, from_pretrained
+    >>> run = open_runtime(from_pretrained(DEFAULT))
+    >>> run(np.zeros((2, 32, 48), dtype=np.float32)).logits.shape
+    (2, 15, 32, 48)
     """
     if name in (FLOAT32, BFLOAT16):
         return torch_runtime(model.net, bfloat16=name == BFLOAT16)

@@ -1,4 +1,4 @@
-"""Parts of a test set that are measured on their own, and images recorded at fixed doses."""
+"""Parts of a test set that are measured on their own, and its images and doses."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,14 +8,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ceria_data.dataset import Dataset, Sample
-from ceria_data.detector import record
-from ceria_data.parameters import camera_from_row
-from ceria_data.randomness import sample_rng
 
 DOSES = (30.0, 100.0, 300.0, 1000.0, 3000.0)
 """Of one frame [e-/Å²]."""
 
-_MILLI = 1000
 WINDOW = "-90 to -50"
 """Defocus [Å] at which Ce columns are bright: 50 to 90 Å overfocus."""
 
@@ -214,50 +210,3 @@ def default_doses(dataset: Dataset) -> tuple[float, ...]:
     if 0 < len(own) <= len(DOSES) and (own[0] < DOSES[0] or own[-1] > DOSES[-1]):
         return tuple(float(dose) for dose in own)
     return DOSES
-
-
-def record_at(sample: Sample, dose: float, draw: int = 0) -> NDArray[np.float64]:
-    """Record an image at a dose; everyone who asks gets the same electrons.
-
-    The noise-free `intensity` is recorded by the sample's own camera with a seed that
-    follows from the number of the sample and the dose. Gain and offset are taken off again.
-
-    Parameters
-    ----------
-    sample : Sample
-    dose : float
-        e-/Å².
-    draw : int
-        Number of the noise draw; 0 is the one that is scored.
-
-    Returns
-    -------
-    array of float64, shape (y, x)
-        Electrons; whole numbers from a counting camera.
-
-    Examples
-    --------
-    >>> from ceria_data.dataset import open_dataset
-    >>> sample = open_dataset("ceria-columns-mini", "test")[0]
-    >>> mean = record_at(sample, 300.0).mean() / sample.intensity.mean(dtype=float)
-    >>> bool(abs(mean - 300 * 0.2**2) < 0.2)
-    True
-    """
-    camera = camera_from_row(sample.parameters)
-    rng = sample_rng(round(dose * _MILLI), int(sample.parameters["number"]), "evaluation")
-    seed = int(rng.integers(2**63, size=draw + 1)[draw])
-    counts = record(sample.intensity, dose, sample.dataset.field.sampling, camera, seed)
-    return np.asarray((counts - camera.offset) / camera.gain, dtype=np.float64)
-
-
-def stored_counts(sample: Sample) -> NDArray[np.float64]:
-    """Read the stored counts of a sample as electrons, shape (y, x).
-
-    Examples
-    --------
-    >>> from ceria_data.dataset import open_dataset
-    >>> stored_counts(open_dataset("ceria-columns-mini")[0]).shape
-    (128, 128)
-    """
-    camera = camera_from_row(sample.parameters)
-    return np.asarray((sample.counts - camera.offset) / camera.gain, dtype=np.float64)

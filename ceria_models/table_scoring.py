@@ -23,7 +23,7 @@ from ceria_models.evaluation_run import (
 )
 from ceria_models.fitted import baseline_of
 from ceria_models.matching import check_table
-from ceria_models.strata import stored_counts
+from ceria_models.recording import stored_counts
 
 _NUMBERS = ("sample", "x_A", "y_A", "occupancy", "confidence", "z_mean_A")
 

@@ -65,11 +65,17 @@ class CropOrder(Sampler[list[tuple[int, int]]]):
         This process takes every ``world``-th crop of a step.
     start : int
         First step.
+
+    Raises
+    ------
+    TrainingError
+        If the processes cannot share a batch evenly.
     """
 
     def __init__(
         self, rows: int, schedule: ScheduleSection, seed: int, machine: Machine, start: int
     ) -> None:
+        machine.share(schedule.batch)
         self.rows = rows
         self.schedule = schedule
         self.seed = seed
@@ -137,7 +143,8 @@ def train(
     Raises
     ------
     TrainingError
-        If the checkpoint belongs to another config or dataset, or the loss is not finite.
+        If the checkpoint belongs to another config or dataset, the processes cannot share a
+        batch, or the loss is not finite.
     """
     torch.manual_seed(config.seed)
     state = _State(config, content_digest, max_count, machine.device, init)

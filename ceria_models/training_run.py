@@ -10,8 +10,8 @@ from typing import Any
 from torch import nn
 
 from ceria_data.dataset import Dataset, open_dataset
-from ceria_data.errors import OutputError
-from ceria_data.store import refuse_inside_dataset, write_text
+from ceria_data.errors import NotADatasetError, OutputError
+from ceria_data.store import MANIFEST, refuse_inside_dataset, write_text
 from ceria_models.checkpoint import CHECKPOINT, read_checkpoint
 from ceria_models.decoded import DecodedSplit, decode_split
 from ceria_models.errors import TrainingError
@@ -27,6 +27,8 @@ from ceria_models.training_log import TrainingLog
 from ceria_models.validation import validate, validation_images
 from ceria_models.weights import from_pretrained, save_model
 
+BENCHMARK = "ceria-columns-v1"
+"""The dataset of a training that names none."""
 CONFIG = "config.yaml"
 MODEL = "model"
 
@@ -97,43 +99,21 @@ def run_training(
     """
     dataset = open_dataset(data)
     _check_dataset(dataset, data)
+    _check_sizes(config, dataset, machine)
     max_count = int(dataset.manifest["max_count"])
-    settings = config.net.settings(max_count)
-    initial = _initial(init, settings)
-    views = config.views.views()
-    needed = views.smallest_image(dataset.field.sampling)
-    if needed > min(dataset.field.shape):
-        raise TrainingError(
-            f"views.crop of {views.size} pixels needs images of {needed} pixels along each axis "
-            f"with these views.sampling_A and views.calibration_error, those of "
-            f"{dataset.folder} have {dataset.field.shape}; lower views.crop"
-        )
-    if machine.rank == 0:
+    initial = _initial(init, config.net.settings(max_count))
+
+    def open_folder() -> None:
         _open_folder(out, config, overwrite=overwrite, resume=resume)
         write_start(out, None if initial is None else start_of(initial))
-    cache = home() / "decoded"
-    splits = (
-        decode_split(data, "train", cache, _counter(watch, "training images")),
-        decode_split(data, "validation", cache, _counter(watch, "validation images")),
-    )
-    cases = validation_images(splits[1], watch.validation_images)
+
+    # Nobody reads a checkpoint before the folder is as it shall be.
+    machine.on_first(open_folder)
+    splits = _decoded(data, watch)
     checkpoint = read_checkpoint(out)
     start = checkpoint.step if checkpoint else 0
     log = TrainingLog(out, start, tensorboard=tensorboard) if machine.rank == 0 else None
     figures: dict[str, float] = {}
-
-    def on_progress(progress: Progress, average: nn.Module) -> None:
-        assert log is not None
-        watch.count("steps", progress.step, progress.steps, start)
-        log.add_progress(progress)
-        last = progress.step == progress.steps
-        if progress.step % watch.validate_every == 0 or last:
-            assert isinstance(average, ColumnNet)
-            figures.update(validate(average.eval(), cases, dataset.field.sampling))
-            log.add_validation(progress.step, figures)
-            accuracies = [f"{k.removeprefix('accuracy/')} {v:.3f}" for k, v in figures.items()][:6]
-            watch.note(f"step {progress.step}: exact counts {', '.join(accuracies)}")
-
     net = train(
         config,
         splits[0],
@@ -142,13 +122,41 @@ def run_training(
         content_digest=dataset.manifest["content_digest"],
         max_count=max_count,
         init=None if initial is None else initial.net.state_dict(),
-        on_progress=on_progress,
+        on_progress=_reporter(watch, log, splits[1], start, figures),
     )
     if log is None:
         return {}
     log.close()
     _save(net, config, dataset, splits, out, watch)
-    return {"model": str(out / MODEL), "log": str(out), "validation": figures}
+    return {
+        "model": str(out / MODEL),
+        "log": str(out),
+        "data": str(dataset.folder),
+        "validation": figures,
+    }
+
+
+def benchmark_folder() -> Path:
+    """Find the benchmark dataset: in this folder, or in `CERIA_HOME`.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    NotADatasetError
+        If it is in neither place.
+    """
+    places = (Path(BENCHMARK), home() / BENCHMARK)
+    for place in places:
+        if (place / MANIFEST).is_file():
+            return place
+    raise NotADatasetError(
+        f"without --data the dataset {BENCHMARK} is used, and neither ./{places[0]} nor "
+        f"{places[1]} is one; make it (`ceria-data build {BENCHMARK} --out {BENCHMARK}`), or name "
+        "a dataset with --data DIR"
+    )
 
 
 def _check_dataset(dataset: Dataset, data: str | Path) -> None:
@@ -157,6 +165,53 @@ def _check_dataset(dataset: Dataset, data: str | Path) -> None:
         open_dataset(data, split)
     # Reading is the check: both tables are read when they are first asked for.
     _ = dataset.columns, dataset.structures
+
+
+def _check_sizes(config: TrainingConfig, dataset: Dataset, machine: Machine) -> None:
+    """Refuse crops that do not fit the images, and batches that do not fit the processes."""
+    machine.share(config.schedule.batch)
+    views = config.views.views()
+    needed = views.smallest_image(dataset.field.sampling)
+    if needed > min(dataset.field.shape):
+        raise TrainingError(
+            f"views.crop of {views.size} pixels needs images of {needed} pixels along each axis "
+            f"with these views.sampling_A and views.calibration_error, those of "
+            f"{dataset.folder} have {dataset.field.shape}; lower views.crop"
+        )
+
+
+def _decoded(data: str | Path, watch: Watch) -> tuple[DecodedSplit, DecodedSplit]:
+    """Decode the splits train and validation."""
+    cache = home() / "decoded"
+    return (
+        decode_split(data, "train", cache, _counter(watch, "training images")),
+        decode_split(data, "validation", cache, _counter(watch, "validation images")),
+    )
+
+
+def _reporter(
+    watch: Watch,
+    log: TrainingLog | None,
+    validation: DecodedSplit,
+    start: int,
+    figures: dict[str, float],
+) -> Callable[[Progress, nn.Module], None]:
+    """Make what is told the progress: it logs, validates now and then, and keeps the figures."""
+    cases = validation_images(validation, watch.validation_images)
+
+    def report(progress: Progress, average: nn.Module) -> None:
+        assert log is not None
+        watch.count("steps", progress.step, progress.steps, start)
+        log.add_progress(progress)
+        last = progress.step == progress.steps
+        if progress.step % watch.validate_every == 0 or last:
+            assert isinstance(average, ColumnNet)
+            figures.update(validate(average.eval(), cases, validation.field.sampling))
+            log.add_validation(progress.step, figures)
+            accuracies = [f"{k.removeprefix('accuracy/')} {v:.3f}" for k, v in figures.items()][:6]
+            watch.note(f"step {progress.step}: exact counts {', '.join(accuracies)}")
+
+    return report
 
 
 def _save(

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ceria_data.detector import record
+from ceria_data.detector import electrons, record
 from ceria_data.parameters import camera_from_row
 from ceria_data.schema import SPECIES
 from ceria_models.contrast import apparent_dose, net_input
@@ -55,9 +55,9 @@ def validation_images(split: DecodedSplit, n: int) -> list[ValidationImage]:
         camera = camera_from_row(cameras[row])
         for dose in DOSES:
             counts = record(split.intensity(row), dose, split.field.sampling, camera, int(row))
-            electrons = (counts - camera.offset) / camera.gain
-            seen = apparent_dose(electrons, split.field.sampling)
-            image = net_input(electrons, float(electrons.mean()), seen)
+            recorded = electrons(counts, camera)
+            seen = apparent_dose(recorded, split.field.sampling)
+            image = net_input(recorded, float(recorded.mean()), seen)
             images.append(ValidationImage(dose, image, split.columns(int(row))))
     return images
 

@@ -1,7 +1,6 @@
 """Models on the disk, bundled and on the Hub: strict, and without pickles."""
 
 import hashlib
-import json
 import re
 import shutil
 from importlib import resources
@@ -12,37 +11,33 @@ from uuid import uuid4
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save, save_file
+from safetensors.torch import save, save_file
 from torch import Tensor
 
 from ceria_data.dataset import open_dataset
-from ceria_data.digest import file_sha256
 from ceria_data.errors import OutputError
 from ceria_data.store import write_text
 from ceria_models.contrast import apparent_dose, net_input
 from ceria_models.errors import NotAModelError, WeightsError
-from ceria_models.model import Model, ModelConfig, config_json, run_net
+from ceria_models.model import Model, config_json, run_net
 from ceria_models.model_evaluation import ModelEvaluation, read_model_evaluation
+from ceria_models.model_files import (
+    CARD,
+    CHECKSUMS,
+    CONFIG,
+    EVALUATION,
+    SEALED,
+    TEST,
+    WEIGHTS,
+    check_files,
+    read_config,
+    read_tensors,
+    write_checksums,
+)
 from ceria_models.nets import ColumnNet, create_net
 
 DEFAULT = "residual-unet-base"
 """Name of the bundled single-frame net."""
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-TEST = "test.safetensors"
-EVALUATION = "evaluation.json"
-CARD = "README.md"
-CHECKSUMS = "sha256.json"
-_SEALED = (CONFIG, WEIGHTS, TEST, EVALUATION)
-"""What programs read. The card is for people, who may add to it; nothing else is looked at."""
-_PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
-_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-"""Of `torch.save`, new and old, and of pickles of protocol 2 to 5."""
-_FORMAT_VERSION = ModelConfig.model_fields["format_version"].default
-_CONFIG_BYTES = 1 << 20
-"""A longer config is none."""
 _TEST_SHAPE = (56, 64)
 _TOLERANCE = 2e-3
 """Largest difference of probabilities that other machines' rounding may make."""
@@ -64,7 +59,7 @@ def list_models() -> pd.DataFrame:
     """
     rows = []
     for name in bundled_models():
-        config = _read_config(_bundle() / name)
+        config = read_config(_bundle() / name)
         with torch.device("meta"):
             net = create_net(config.net.settings())
         rows.append(
@@ -101,9 +96,34 @@ def from_pretrained(name_or_repo_or_path: str | Path, revision: str | None = Non
     NotAModelError
         If nothing of that name is found, or it holds no model that this version can load.
     WeightsError
-        If the weights are damaged or do not fit the config.
+        If a file is damaged or missing.
     """
     return load_model(_folder_of(name_or_repo_or_path, revision))
+
+
+def model_name(name_or_repo_or_path: str | Path) -> str:
+    """Read the name that a model has in its config.
+
+    Parameters
+    ----------
+    name_or_repo_or_path : str or Path
+        As for `from_pretrained`.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    NotAModelError
+        As `from_pretrained`.
+
+    Examples
+    --------
+    >>> model_name(DEFAULT) == DEFAULT
+    True
+    """
+    return read_config(_folder_of(name_or_repo_or_path, None)).name
 
 
 def load_model(folder: Path) -> Model:
@@ -114,16 +134,10 @@ def load_model(folder: Path) -> Model:
     NotAModelError, WeightsError
         As `from_pretrained`.
     """
-    config = _read_config(folder)
-    _check_files(folder)
-    # On the meta device a net has shapes but no memory, however large the config makes it.
-    with torch.device("meta"):
-        shapes = {
-            key: tuple(t.shape) for key, t in create_net(config.net.settings()).state_dict().items()
-        }
-    _check_shapes(folder / WEIGHTS, shapes)
+    config = read_config(folder)
+    check_files(folder, config)
     net = create_net(config.net.settings())
-    net.load_state_dict(_floats(_load(folder / WEIGHTS)), strict=True)
+    net.load_state_dict(_floats(read_tensors(folder / WEIGHTS)), strict=True)
     return Model(config, net.eval())
 
 
@@ -182,8 +196,7 @@ def attach_evaluation(folder: Path, measured: ModelEvaluation) -> None:
     NotAModelError, WeightsError
         As `from_pretrained`.
     """
-    _read_config(folder)
-    _check_files(folder, without=(EVALUATION,))
+    check_files(folder, read_config(folder), without=(EVALUATION,))
     partial = folder / f"{EVALUATION}.partial"
     measured.write(partial)
     partial.replace(folder / EVALUATION)
@@ -214,17 +227,11 @@ def card_of(name_or_path: str | Path, measured: ModelEvaluation | None = None) -
     from ceria_models.card import model_card  # slow to import, and not needed to predict
 
     folder = _folder_of(name_or_path, None)
-    config = _read_config(folder)
-    sums = _check_files(folder)
+    config = read_config(folder)
+    sums = check_files(folder, config)
     if measured is None and (folder / EVALUATION).is_file():
         measured = read_model_evaluation(folder / EVALUATION)
     return model_card(config, sums[WEIGHTS], measured)
-
-
-def write_checksums(folder: Path) -> None:
-    """Write the sha256 of the files of a model that programs read, so that damage is seen."""
-    sums = {name: file_sha256(folder / name) for name in _SEALED if (folder / name).is_file()}
-    write_text(folder / CHECKSUMS, json.dumps(sums, indent=1) + "\n")
 
 
 def verify_model(name_or_repo_or_path: str | Path, revision: str | None = None) -> dict[str, Any]:
@@ -244,8 +251,15 @@ def verify_model(name_or_repo_or_path: str | Path, revision: str | None = None) 
     """
     folder = _folder_of(name_or_repo_or_path, revision)
     model = load_model(folder)
-    stored = _load(folder / TEST)
-    difference = float((_test_case(model)["probability"] - stored["probability"]).abs().max())
+    stored = read_tensors(folder / TEST)
+    again = _test_case(model)["probability"]
+    found = stored.get("probability", torch.empty(0))
+    if found.shape != again.shape:
+        raise NotAModelError(
+            f"{folder / TEST} holds probabilities of shape {tuple(found.shape)}, expected "
+            f"{tuple(again.shape)}; expected the test input that save_pretrained wrote"
+        )
+    difference = float((again - found).abs().max())
     if not difference <= _TOLERANCE:
         raise WeightsError(
             f"{folder}: the stored test input gives probabilities that differ by {difference:.2g}, "
@@ -314,96 +328,6 @@ def _bundle() -> Path:
     return Path(str(resources.files("ceria_models"))) / "weights"
 
 
-def _read_config(folder: Path) -> ModelConfig:
-    file = folder / CONFIG
-    if not file.is_file() or not (folder / WEIGHTS).is_file():
-        pickles = [p.name for p in folder.iterdir() if p.suffix in _PICKLES]
-        found = f"; {', '.join(pickles)} may run code when read, and is not" if pickles else ""
-        raise NotAModelError(
-            f"{folder} holds no model: expected {CONFIG} and {WEIGHTS}{found}; expected a folder "
-            "made by `ceria-models train` or save_pretrained"
-        )
-    try:
-        if file.stat().st_size > _CONFIG_BYTES:
-            raise ValueError(
-                f"it has {file.stat().st_size} bytes, expected at most {_CONFIG_BYTES}"
-            )
-        content = json.loads(file.read_text(encoding="utf-8"))
-        version = content.get("format_version") if isinstance(content, dict) else None
-        if isinstance(version, int) and version > _FORMAT_VERSION:
-            raise NotAModelError(
-                f"{folder} has format version {version}; this version of ceria reads up to "
-                f"{_FORMAT_VERSION}; install a newer ceria"
-            )
-        return ModelConfig.model_validate(content)
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
-            for fault in error.errors(include_url=False, include_context=False)
-        )
-        raise NotAModelError(f"{file} is no config of a model: {faults}") from error
-    except (OSError, ValueError) as error:
-        raise NotAModelError(f"{file} cannot be read: {error}") from error
-
-
-def _check_files(folder: Path, without: tuple[str, ...] = ()) -> dict[str, str]:
-    """Compare files with the checksums, and return these; a model without them is not whole.
-
-    Evaluations may be missing, but must be as they were if they are there. Names that are not
-    of a model are not looked at.
-    """
-    try:
-        sums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
-        named = {str(name): str(value) for name, value in sums.items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise WeightsError(
-            f"{folder / CHECKSUMS} cannot be read ({error}); get the model anew"
-        ) from error
-    for name in _SEALED:
-        file = folder / name
-        if name in without or (name == EVALUATION and name not in named and not file.exists()):
-            continue
-        if name not in named or not file.is_file() or file_sha256(file) != named[name]:
-            raise WeightsError(
-                f"{file} differs from its sha256 in {CHECKSUMS}; it was changed or damaged: get "
-                "the model anew"
-            )
-    return named
-
-
-def _check_shapes(file: Path, expected: dict[str, tuple[int, ...]]) -> None:
-    """Compare names and shapes of the weights with the net, reading the header only."""
-    try:
-        with safe_open(file, framework="pt") as stored:
-            found = {key: tuple(stored.get_slice(key).get_shape()) for key in stored.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(_not_safetensors(file, error)) from error
-    wrong = sorted(
-        key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key)
-    )
-    if wrong:
-        key = wrong[0]
-        raise WeightsError(
-            f"{file} does not fit the net of {CONFIG}: {len(wrong)} weights differ, such as {key}: "
-            f"found {found.get(key)}, expected {expected.get(key)}"
-        )
-
-
-def _load(file: Path) -> dict[str, Tensor]:
-    try:
-        tensors: dict[str, Tensor] = load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(_not_safetensors(file, error)) from error
-    return tensors
-
-
-def _not_safetensors(file: Path, error: Exception) -> str:
-    with file.open("rb") as stream:
-        pickled = stream.read(4).startswith(_PICKLE_STARTS)
-    what = "a pickle, which may run code when read, and is not read" if pickled else str(error)
-    return f"{file} is not a safetensors file: {what}"
-
-
 def _download(repository: str, revision: str | None) -> Path:
     """Fetch the files of a model, and none of another kind, into the Hub's cache."""
     from huggingface_hub import snapshot_download
@@ -414,7 +338,7 @@ def _download(repository: str, revision: str | None) -> Path:
             snapshot_download(
                 repository,
                 revision=revision,
-                allow_patterns=[*_SEALED, CHECKSUMS, CARD],
+                allow_patterns=[*SEALED, CHECKSUMS, CARD],
             )
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:

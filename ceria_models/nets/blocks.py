@@ -27,7 +27,7 @@ class StandardisedConv(nn.Module):
     Attributes
     ----------
     kernels : Parameter, shape (output, input * size * size)
-        A row for each output: a matrix, as `optimiser.optimisers` wants it.
+        A row for each output: a matrix, as `optimiser.NetOptimiser` wants it.
 
     References
     ----------

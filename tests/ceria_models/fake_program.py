@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ceria_models.strata import record_at, stored_counts
+from ceria_models.recording import OWN, record_at, stored_counts
 
 
 class FakeProgram:
@@ -11,22 +11,32 @@ class FakeProgram:
 
     Of the columns a share `missed` is left out, a share `wrong` has an atom too few (one too
     many where it has one); positions are off by `jitter` Å per axis. Its confidence says how
-    often it is right.
+    often it is right. It knows images of one `recording`, and says where columns are in them.
     """
 
-    def __init__(self, dataset, rows, doses, *, wrong=0.0, missed=0.0, jitter=0.0, draws=1):
+    def __init__(
+        self, dataset, rows, doses, *, wrong=0.0, missed=0.0, jitter=0.0, draws=1, recording=OWN
+    ):
         self.options = (wrong, missed, jitter)
+        self.recording = recording
         self.samples = {}
         for row in rows:
             sample = dataset[int(row)]
             self.samples[stored_counts(sample).tobytes()] = sample
             for dose in doses:
                 for draw in range(draws):
-                    self.samples[record_at(sample, dose, draw).tobytes()] = sample
+                    self.samples[record_at(sample, dose, draw, recording).tobytes()] = sample
         self.rng = np.random.default_rng(0)
 
     def __call__(self, counts, sampling):
-        return self.columns(self.samples[counts.tobytes()])
+        sample = self.samples[counts.tobytes()]
+        found = self.columns(sample)
+        # The edges of the first pixels coincide, and so their centres do not.
+        first = 0.5 * (sampling - sample.dataset.field.sampling)
+        found = found.assign(x_A=found["x_A"] - first, y_A=found["y_A"] - first)
+        ny, nx = counts.shape
+        seen = (found["x_A"] < (nx - 0.5) * sampling) & (found["y_A"] < (ny - 0.5) * sampling)
+        return found[seen]
 
     def columns(self, sample):
         wrong, missed, jitter = self.options

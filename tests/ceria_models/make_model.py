@@ -20,6 +20,7 @@ def fresh(**net) -> Model:
     """Make a small model; its answers mean nothing, but depend on the image."""
     manifest = open_dataset("ceria-columns-mini").manifest
     size = {"architecture": "residual_unet", "width": 8, "levels": 3, "blocks": 1, "patch": 2}
+    classes = (size | {"max_count": 14} | net)["max_count"] + 1
     torch.manual_seed(7)
     model = fresh_model(
         ModelConfig(
@@ -28,8 +29,8 @@ def fresh(**net) -> Model:
             net=NetFacts(**(size | {"max_count": 14} | net)),
             sampling_A=0.2,
             decoding=DecodingFacts(mask_radius_A=0.6),
-            pixel_calibration={s: CalibrationFacts.none(15) for s in SPECIES},
-            column_calibration={s: CalibrationFacts.none(15) for s in SPECIES},
+            pixel_calibration={s: CalibrationFacts.none(classes) for s in SPECIES},
+            column_calibration={s: CalibrationFacts.none(classes) for s in SPECIES},
             domain=DomainFacts(
                 dose_e_per_A2=(30, 3000),
                 sampling_A=(0.09, 0.25),

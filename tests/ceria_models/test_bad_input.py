@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import resource
 import sys
 import tracemalloc
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 
 from ceria_data.dataset import open_dataset
 from ceria_models import cli
-from ceria_models.weights import write_checksums
+from ceria_models.model_files import write_checksums
 from tests.ceria_models.make_model import fresh
 from tests.ceria_models.test_training import TINY as TRAINING
 from tests.tiny import reseal
@@ -159,27 +160,76 @@ def readable(file: Path) -> bool:
     return True
 
 
-def change_config(model, **changes):
+def change_config(model, seal, **changes):
     config = json.loads((model / "config.json").read_text())
     config["net"] |= changes
     (model / "config.json").write_text(json.dumps(config))
-    write_checksums(model)
+    if seal:
+        write_checksums(model)
 
 
-def test_a_giant_net_ends_with_1_and_small_memory(refused, model):
-    import resource
+@pytest.fixture(params=[True, False], ids=["checksums anew", "old checksums"])
+def seal(request):
+    """A file that was put in place of another is no damage, with or without its checksum."""
+    return request.param
 
-    change_config(model, width=512, levels=16, blocks=32)
+
+@pytest.fixture
+def little_memory():
+    """Let an allocation of gigabytes fail, instead of taking the machine with it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    taken = Path("/proc/self/statm")
+    if taken.exists():
+        now = int(taken.read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + (2 << 30), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("sizes", [(512, 16, 32), (10**9, 3, 1)])
+def test_a_giant_net_ends_with_2_and_small_memory(refused, model, seal, sizes):
+    change_config(model, seal, **dict(zip(("width", "levels", "blocks"), sizes, strict=True)))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert "does not fit the net" in refused(1, "verify", model)
+    said = refused(2, "verify", model)
+    assert "does not fit the net" in said or "expected a whole number from 1 to 512" in said
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # kB
     assert grown < 200 * 1024
 
 
 @pytest.mark.parametrize("architecture", ["plain_unet", "attention_unet", "mixed_scale"])
-def test_weights_of_another_architecture_end_with_1(refused, model, architecture):
-    change_config(model, architecture=architecture)
-    assert "does not fit the net" in refused(1, "verify", model)
+def test_a_config_of_another_architecture_ends_with_2(refused, model, seal, architecture):
+    change_config(model, seal, architecture=architecture)
+    assert "does not fit the net" in refused(2, "verify", model)
+
+
+def test_weights_of_another_architecture_end_with_2(refused, model, seal, tmp_path):
+    fresh(architecture="plain_unet").save_pretrained(tmp_path / "other")
+    (tmp_path / "other" / "model.safetensors").replace(model / "model.safetensors")
+    if seal:
+        write_checksums(model)
+    assert "does not fit the net" in refused(2, "verify", model)
+
+
+def test_a_renamed_weight_is_damage(refused, model):
+    file = model / "model.safetensors"
+    file.write_bytes(file.read_bytes().replace(b'"stem.bias"', b'"stem.biat"'))
+    assert "differs from its sha256" in refused(1, "verify", model)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "test.safetensors"])
+def test_weights_that_end_early_end_with_1(refused, model, name):
+    file = model / name
+    file.write_bytes(file.read_bytes()[:-100])
+    assert "differs from its sha256" in refused(1, "verify", model)
+
+
+def test_the_test_input_of_another_net_ends_with_2(refused, model, tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"probability": torch.zeros(2, 3)}, model / "test.safetensors")
+    write_checksums(model)
+    assert "probabilities of shape (2, 3), expected" in refused(2, "verify", model)
 
 
 class _Bomb:
@@ -187,17 +237,19 @@ class _Bomb:
         return Path.touch, (Path("ran"),)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "test.safetensors"])
 @pytest.mark.parametrize("protocol", [2, 5, "torch"])
 def test_a_pickle_under_the_name_of_safetensors_is_not_run(
-    refused, model, tmp_path, monkeypatch, protocol
+    refused, model, seal, tmp_path, monkeypatch, name, protocol
 ):
     monkeypatch.chdir(tmp_path)
     if protocol == "torch":
-        torch.save({"weights": _Bomb()}, model / "model.safetensors")
+        torch.save({"weights": _Bomb()}, model / name)
     else:
-        (model / "model.safetensors").write_bytes(pickle.dumps(_Bomb(), protocol))
-    write_checksums(model)
-    assert "a pickle, which may run code when read" in refused(1, "verify", model)
+        (model / name).write_bytes(pickle.dumps(_Bomb(), protocol))
+    if seal:
+        write_checksums(model)
+    assert "a pickle, which may run code when read" in refused(2, "verify", model)
     assert not Path("ran").exists()
 
 

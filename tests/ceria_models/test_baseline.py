@@ -8,7 +8,7 @@ from ceria_data.detector import record
 from ceria_data.parameters import Camera
 from ceria_models.baseline import fit_baseline, fit_blobs
 from ceria_models.matching import match_columns
-from ceria_models.strata import record_at
+from ceria_models.recording import record_at
 
 
 def atoms(places, height, sigma=0.42, size=80):

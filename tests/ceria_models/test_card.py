@@ -9,6 +9,7 @@ from huggingface_hub import ModelCard
 
 from ceria_models.card import model_card
 from ceria_models.card_tables import doses_of
+from ceria_models.efficiency import Efficiency
 from ceria_models.errors import EvaluationError, NotAModelError, TableError, WeightsError
 from ceria_models.evaluation_record import Bound, CountTable, Evaluation, Figure
 from ceria_models.finishing import measure_ranges
@@ -123,6 +124,41 @@ def test_figures_on_the_card_are_those_of_the_json(config):
     assert f"| data 1.2.0, test | fresh | {value:.3f} | 0.43 | 0.612 |" in text
     assert "| Ce | position, rms per axis [pm] | – | 12.3 (12.3 to 12.4) | – |" in text
     assert "a rule &#124; of scoring" in text
+
+
+def test_pairs_at_fixed_doses_stand_beside_those_of_chosen_ones(config):
+    pairs = [
+        Efficiency("O", "inner", 0.3, 0.2, None, 90, 0.9, 0.94, 3000.0),
+        Efficiency("O", "inner", 0.4321, 0.3, 0.5, 100, 0.7, 0.8),
+    ]
+    own = evaluation(efficiencies=pairs)
+    text = model_card(config, "a" * 64, ModelEvaluation(own=[own]))
+    lines = text[text.index("| species | atom | dose |") :].splitlines()[2:4]
+    assert lines == [
+        "| O | inner | chosen, d′ 1 to 2 | 0.43 (0.30 to 0.50) | 0.700 | 0.800 | 100 |",
+        "| O | inner | 3000 e⁻/Å² | 0.30 (0.20 and more) | 0.900 | 0.940 | 90 |",
+    ]
+    row = text[text.index("| data 1.2.0, test | fresh |") :].splitlines()[0]
+    assert row.split("|")[4].strip() == "0.43"
+
+
+def test_other_pixels_are_other_images(config):
+    fine = evaluation(settings={"pixel_size_A": 0.1, "dataset_pixel_size_A": 0.2})
+    same = evaluation(settings={"pixel_size_A": 0.2, "dataset_pixel_size_A": 0.2})
+    measured = ModelEvaluation(
+        own=[evaluation(), fine],
+        beside=[
+            evaluation("other"),
+        ],
+    )
+    assert [one.program for one in measured.beside_of(same)] == ["other"]
+    assert measured.beside_of(fine) == []
+    text = model_card(config, "a" * 64, measured)
+    assert "### data 1.2.0, test, pixels of 0.1 Å\n" in text
+    splits = {one.dataset_split for one in ModelCard(text).data.eval_results}
+    assert splits == {"test", "test, pixels of 0.1 Å"}
+    with pytest.raises(ValueError, match="two evaluations"):
+        ModelEvaluation(own=[evaluation(), same])
 
 
 def test_strata_with_one_part_only_are_left_out(config):

@@ -1,7 +1,9 @@
 """The command ceria-models as a user meets it."""
 
 import json
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -40,6 +42,7 @@ def test_predicting_a_dataset_writes_tables_and_pictures(monkeypatch, capsys, tm
     facts = json.loads((out / "prediction.json").read_text())
     assert facts["sampling_A"] == 0.2
     assert facts["model"] == "fresh"
+    assert facts["device"] == "cpu"
     assert len(list(out.glob("overlay_*.png"))) == 1
     code, _, err = run(monkeypatch, capsys, "predict", *arguments, "--out", out)
     assert code == 2
@@ -105,15 +108,79 @@ def test_far_outside_is_refused_without_force(monkeypatch, capsys, tmp_path, mod
         (["predict", "no-such-file.npy", "--out", "x"], "neither a file nor a dataset"),
         (["train", "no-such", "--data", "ceria-columns-mini", "--out", "x"], "neither a YAML"),
         (["verify", "no-such-net"], "neither a bundled model"),
-        (["train", "x", "--data", "y", "--out", "z", "--device", "tpu"], "cpu or gpu"),
+        (["train", "residual-unet-tiny", "--data", "y", "--device", "tpu"], "cpu or gpu"),
+        (["predict", "ceria-columns-mini", "--out", "x", "--device", "tpu"], "cpu or gpu"),
+        (["train", "residual-unet-tiny"], "ceria-data build ceria-columns-v1"),
     ],
 )
 def test_wrong_usage_ends_with_2(monkeypatch, capsys, tmp_path, arguments, match):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CERIA_HOME", str(tmp_path / "home"))
     code, _, err = run(monkeypatch, capsys, *arguments)
     assert code == 2
     assert match in err.replace("\n", " ")
     assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("there", ["ceria-columns-v1", "home/ceria-columns-v1"])
+def test_a_training_has_a_dataset_and_a_folder_of_its_own(
+    monkeypatch, capsys, tmp_path, tiny_folder, there
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CERIA_HOME", str(tmp_path / "home"))
+    shutil.copytree(tiny_folder, tmp_path / there)
+    seen = []
+    monkeypatch.setattr(
+        "ceria_models.training_run.run_training",
+        lambda config, data, out, *_, **__: seen.append((data, out)) or {"log": str(out)},
+    )
+    code, _, err = run(monkeypatch, capsys, "train", "residual-unet-tiny")
+    assert code == 0, err
+    ((data, out),) = seen
+    assert (tmp_path / data).resolve() == tmp_path / there
+    assert out == Path("residual-unet-tiny-training")
+
+
+def test_an_evaluation_has_a_folder_of_its_own(monkeypatch, capsys, tmp_path, model):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    for name in ("evaluation_run.run_evaluation", "table_scoring.run_scoring"):
+        monkeypatch.setattr(f"ceria_models.{name}", lambda *given, **_: seen.extend(given))
+    monkeypatch.setattr("ceria_models.evaluation_run.shown_figures", lambda *_: {"a": 1})
+    for arguments, folder in (
+        ((model, "ceria-columns-mini"), "fresh-ceria-columns-mini-test"),
+        ((model, ".", "--split", "train"), f"fresh-{tmp_path.name}-train"),
+        (("my program/2", "v1/", "--table", "t.csv"), "my-program-2-v1-test"),
+    ):
+        seen.clear()
+        code, _, err = run(monkeypatch, capsys, "evaluate", *arguments)
+        assert code == 0, err
+        assert Path(folder) in seen
+
+
+def test_an_export_is_named_after_its_model(monkeypatch, capsys, tmp_path, model):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr(
+        "ceria_models.onnx_file.export_onnx", lambda _, file: seen.append(file) or {"a": 1}
+    )
+    code, _, err = run(monkeypatch, capsys, "export", model, "--format", "onnx")
+    assert code == 0, err
+    assert seen == [Path("fresh.onnx")]
+
+
+def test_an_exported_file_does_not_run_on_a_gpu(monkeypatch, capsys, tmp_path, model):
+    import torch
+
+    monkeypatch.setattr("ceria_models.prediction_run.device_of", lambda _: torch.device("cuda"))
+    code, _, err = run(
+        monkeypatch, capsys, "predict", "ceria-columns-mini", "--limit", 1, "--model", model,
+        "--device", "gpu", "--runtime", "net.onnx", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 2
+    assert "exported files run on the processor" in " ".join(err.split())
+    assert not (tmp_path / "out").exists()
 
 
 def test_damaged_weights_end_with_1(monkeypatch, capsys, tmp_path):

@@ -38,6 +38,14 @@ def test_an_image_without_noise_has_an_infinite_dose_and_a_finite_channel():
     assert np.isfinite(net_input(flat, 2.0, np.inf)).all()
 
 
+def test_the_dose_of_a_large_image_is_that_of_its_noise():
+    """In strips, whose borders meet without a seam."""
+    counts = np.random.default_rng(5).poisson(12.0, (1500, 700))
+    differences = np.diff(np.diff(counts, 4, axis=0), 4, axis=1)
+    expected = counts.mean() ** 2 / (np.square(differences).mean() / 70**2) / 0.2**2
+    assert apparent_dose(counts, 0.2) == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("image", "match"),
     [(np.zeros((9, 9)), "mean of the image"), (np.ones((3, 9)), "too small")],

@@ -1,5 +1,6 @@
 """Crops are the same whoever makes them, and their labels lie where the atoms are."""
 
+import json
 import pickle
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from ceria_data.dataset import open_dataset
+from ceria_data.digest import file_sha256
 from ceria_data.errors import DatasetError
 from ceria_models.crops import Crops, Views, collate
 from ceria_models.decoded import decode_split
@@ -55,6 +57,49 @@ def test_a_damaged_shard_is_refused(tmp_path):
     with pytest.raises(DatasetError, match="differs from the manifest"):
         decode_split(copy, "validation", tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.npy*"))
+
+
+def changed_byte(file, seal):
+    content = bytearray(file.read_bytes())
+    content[-1000] ^= 1
+    file.write_bytes(content)
+
+
+def cut_short(file, seal):
+    file.write_bytes(file.read_bytes()[:-1000])
+
+
+def fewer_images(file, seal):
+    """Whole, and sealed, but not of this split."""
+    np.save(file, np.load(file)[:-1])
+    seal.write_text(json.dumps({"bytes": file.stat().st_size, "sha256": file_sha256(file)}))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        changed_byte,
+        cut_short,
+        fewer_images,
+        lambda file, seal: file.write_bytes(b""),
+        lambda file, seal: seal.unlink(),
+        lambda file, seal: seal.write_text("[1]"),
+        lambda file, seal: seal.write_text("{"),
+    ],
+)
+def test_decoded_images_that_were_changed_are_decoded_anew(tmp_path, damage):
+    made = decode_split("ceria-columns-mini", "validation", tmp_path)
+    expected = np.load(made.file)
+    used_again = []
+    decode_split("ceria-columns-mini", "validation", tmp_path, lambda *_: used_again.append(1))
+    assert not used_again
+    seal = made.file.with_suffix(".json")
+    damage(made.file, seal)
+    decoded = []
+    split = decode_split("ceria-columns-mini", "validation", tmp_path, lambda *_: decoded.append(1))
+    assert decoded
+    np.testing.assert_array_equal(np.load(split.file), expected)
+    assert sorted(file.suffix for file in made.file.parent.iterdir()) == [".json", ".npy"]
 
 
 def test_a_crop_depends_on_its_number_only(split):

@@ -1,14 +1,17 @@
 """Injected errors come out as the figures that they are."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from ceria_data.dataset import open_dataset
+from ceria_models.efficiency import Efficiency
 from ceria_models.errors import TableError
 from ceria_models.evaluation import count_spread, evaluate, score_table
+from ceria_models.evaluation_plots import vacancies_png
 from ceria_models.evaluation_record import read_evaluation
-from ceria_models.paired import Efficiency
 from ceria_models.prior import fit_prior
 from ceria_models.strata import choose_rows
 from tests.ceria_models.fake_program import FakeProgram
@@ -89,6 +92,22 @@ def test_the_strata_of_an_axis_share_the_columns_out(result):
         assert exact[exact["axis"] == axis]["n"].sum() == whole
 
 
+def test_the_curve_of_vacancies_is_kept_with_few_points(result):
+    """Its area is the figure beside it, which is computed from bins of the score."""
+    for dose in DOSES:
+        for species in ("Ce", "O"):
+            curve = next(
+                one
+                for one in result.vacancy_curves
+                if (one.species, one.dose_e_per_A2) == (species, dose)
+            )
+            assert len(curve.false_rate) == len(curve.true_rate) <= 50
+            area = np.trapezoid(curve.true_rate, curve.false_rate)
+            figure = result.figure("vacancy_auc", species, dose)
+            assert area == pytest.approx(figure.value, abs=0.01)
+            assert curve.n_vacancies + curve.n_others == figure.n
+
+
 def test_the_prior_stands_beside(result):
     found = result.figure("prior_exact", "Ce", 300.0)
     assert 0.4 < found.value < 0.95
@@ -152,10 +171,36 @@ def test_a_table_of_another_split_is_refused(test_split):
 
 def test_an_evaluation_survives_the_disk(result, tmp_path):
     one = Efficiency("O", "inner", 0.4, 0.2, 0.6, 100, 0.7, 0.8)
-    whole = result.with_efficiencies([one])
+    other = Efficiency("O", "inner", 0.9, 0.5, None, 100, 0.7, 0.8, 1000.0)
+    whole = result.with_efficiencies([other]).with_efficiencies([one])
     whole.write(tmp_path / "evaluation.json")
     again = read_evaluation(tmp_path / "evaluation.json")
     assert again == whole
     assert again.primary()["vacancy"] == 0.4
+    assert again.efficiency("O", "inner", 1000.0).efficiency == 0.9
+    table = again.frame()
+    rows = table[table["metric"] == "efficiency"]
+    assert rows["axis"].tolist() == ["missing_atom"] * 2
+    assert rows["value"].tolist() == [0.9, 0.4]
+    assert rows["dose_e_per_A2"].tolist()[0] == 1000.0
+    assert rows["dose_e_per_A2"].isna().tolist() == [False, True]
     assert again.primary()["depth"] == result.figure("volume_iou", "both", 1000.0).value
     assert result.primary()["vacancy"] is None
+
+
+def test_a_record_of_before_is_read(result, tmp_path):
+    """Without curves, doses of pairs and pixel size, as the first evaluations were written."""
+    record = result.model_dump(mode="json")
+    del record["vacancy_curves"], record["settings"]
+    record["efficiencies"] = [
+        {"species": "O", "case": "inner", "efficiency": 0.4, "low": 0.2, "high": 0.6,
+         "pairs": 100, "right": 0.7, "best": 0.8}
+    ]  # fmt: skip
+    file = tmp_path / "evaluation.json"
+    file.write_text(json.dumps(record))
+    again = read_evaluation(file)
+    assert again.primary()["vacancy"] == 0.4
+    assert again.vacancy_curves == []
+    assert again.recorded_otherwise() == {}
+    assert again.images() == result.images()
+    assert vacancies_png(again) is None

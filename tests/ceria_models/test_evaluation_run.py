@@ -62,17 +62,43 @@ def test_a_model_is_measured_from_the_command_line(monkeypatch, capsys, tmp_path
     assert json.loads(text)["program"] == "fresh"
     found = read_evaluation(tmp_path / "out" / "evaluation.json")
     assert (found.n_images, found.split) == (2, "test")
-    assert {one["species"] for one in found.efficiencies} == set(SPECIES)
+    assert {one.species for one in found.efficiencies} == set(SPECIES)
     assert found.settings["model_version"] == "0.0.0"
     assert found.settings["doses_e_per_A2"] == [300.0]
     assert any(note.startswith("no ceiling: none was given") for note in found.notes)
     assert (tmp_path / "out" / "evaluation.html").stat().st_size > 50_000
     table = pd.read_csv(tmp_path / "out" / "figures.csv")
-    assert len(table) == len(found.figures)
+    assert len(table) == len(found.figures) + len(found.efficiencies)
     assert set(table["program"]) == {"fresh"}
     code, _, err = run(monkeypatch, capsys, *arguments)
     assert code == 2
     assert "exists already" in err
+
+
+def test_other_pixels_camera_and_doses_of_pairs(monkeypatch, capsys, tmp_path, model):
+    arguments = [model, "ceria-columns-mini", "--images", 1, "--pairs", 1, "--stability", 1]
+    arguments += ["--pair-dose", 3000, "--pair-dose", 1000, "--dose", 1000, "--ceiling", tmp_path]
+    arguments += ["--pixel-size", 0.25, "--camera", "integrating", "--json"]
+    monkeypatch.setattr(evaluation_run, "open_ceiling", lambda folder, dataset: folder)
+    code, text, err = run(monkeypatch, capsys, *arguments, "--out", tmp_path / "out")
+    assert code == 0, err
+    assert json.loads(text)["images"] == "test, pixels of 0.25 Å, integrating camera"
+    found = read_evaluation(tmp_path / "out" / "evaluation.json")
+    assert found.settings["pixel_size_A"] == 0.25
+    assert found.settings["camera"]["kind"] == "integrating"
+    assert found.settings["pair_doses_e_per_A2"] == [1000.0, 3000.0]
+    doses = [one.dose_e_per_A2 for one in found.efficiencies]
+    assert [doses.count(dose) for dose in (None, 1000.0, 3000.0)] == [6, 6, 6]
+    for words in ("on pixels of 0.25 Å instead", "by an integrating camera", "no ceiling: it is"):
+        assert any(words in note for note in found.notes)
+    assert not found.bounds
+    assert found.figure("prior_exact", "Ce", 1000.0) is not None
+    page = (tmp_path / "out" / "evaluation.html").read_text()
+    assert "test, pixels of 0.25 Å, integrating camera" in page
+    table = pd.read_csv(tmp_path / "out" / "figures.csv")
+    pairs = table[table["metric"] == "efficiency"]
+    assert set(pairs["dose_e_per_A2"].dropna()) == {1000.0, 3000.0}
+    assert len(pairs) == 18
 
 
 def test_a_failure_leaves_nothing_behind(monkeypatch, capsys, tmp_path, model):
@@ -159,6 +185,16 @@ def test_what_is_not_there_is_named(monkeypatch, capsys, tmp_path, model):
         ([model, "ceria-columns-mini", "--ceiling", tmp_path], "holds no ceiling"),
         ([model, "ceria-columns-mini", "--listed"], "belongs to --table"),
         (["x", "ceria-columns-mini", "--table", "x.csv", "--images", 3], "--images and --table"),
+        (
+            ["x", "ceria-columns-mini", "--table", "x.csv", "--pixel-size", 0.1, "--pair-dose", 9],
+            "--pair-dose, --pixel-size and --table",
+        ),
+        (
+            ["x", "ceria-columns-mini", "--table", "x.csv", "--camera", "integrating"],
+            "--camera and --table",
+        ),
+        ([model, "ceria-columns-mini", "--pixel-size", 20], "expected 0.02 to 1.0 Å"),
+        ([model, "ceria-columns-mini", "--camera", "ccd"], "expected counting or integrating"),
     ):
         code, _, err = run(monkeypatch, capsys, *arguments, "--out", tmp_path / "out")
         assert code == 2

@@ -35,7 +35,7 @@ def test_the_domain_is_what_the_images_were(split):
     domain = measure_domain(open_dataset("ceria-columns-mini"), split, tiny())
     assert domain.zone_axis == (1, 1, 0)
     assert domain.dose_e_per_A2 == (300, 3000)
-    assert domain.sampling_A == (0.09, 0.25)
+    assert domain.sampling_A == (0.05, 0.25)
     contrasts = [split.intensity(row).astype(float) for row in range(0, len(split), 10)]
     for image in contrasts:
         relative = image.std() / image.mean()

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ceria_models import metrics
+from ceria_models import metrics, roc
+from ceria_models.merit import measure
 from ceria_models.metrics import (
     DEPTH,
     ECE,
@@ -17,7 +18,6 @@ from ceria_models.metrics import (
     VACANCY_AUC,
     VOLUME_IOU,
     WITHIN_ONE,
-    measure,
 )
 
 
@@ -82,7 +82,7 @@ def test_auc_of_two_normal_scores_is_the_textbook_value():
         vacancy_score=score,
     )  # fmt: skip
     assert found == pytest.approx(ndtr(1.3 / np.sqrt(2)), abs=0.005)
-    x, y = metrics.roc(lacks, score)
+    x, y = roc.roc(lacks, score)
     assert np.trapezoid(y, x) == pytest.approx(found, abs=1e-3)
 
 

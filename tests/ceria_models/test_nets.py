@@ -1,11 +1,14 @@
 """What every net of the zoo promises."""
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from ceria_models.errors import NotAModelError
 from ceria_models.nets import ARCHITECTURES, NetSettings, create_net, fixed_net
+from tests.ceria_models.make_model import fresh
 
 # smp has its own tests.
 NETS = [(name, 0) for name in sorted(ARCHITECTURES.keys() - {"smp"})] + [("residual_unet", 2)]
@@ -41,7 +44,7 @@ def test_an_image_does_not_depend_on_the_others_of_a_batch(net):
     together = everything(net(images))
     alone = everything(net(images[1:2]))
     # Another batch may be summed in another order; outputs of these weights reach some tens.
-    rounding = 1e-5 * float(alone.abs().max())
+    rounding = 1e-5 * float(alone.detach().abs().max())
     torch.testing.assert_close(together[1:2], alone, atol=rounding, rtol=0)
 
 
@@ -83,6 +86,38 @@ def test_nothing_beyond_the_reach_changes_an_output(net):
         touched = torch.nonzero(gradient[0].abs().sum(0))
         farthest = max(farthest, int((touched - at).abs().max()))
     assert net.reach - net.stride - 4 <= farthest <= net.reach
+
+
+SMP = {"blocks": 1, "decoder": "unet", "encoder": "resnet18"}
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_an_exported_net_says_the_same(architecture, tmp_path):
+    runtime = pytest.importorskip("onnxruntime", reason="needs ceria[onnx]")
+    pytest.importorskip("onnxscript", reason="needs ceria[onnx]")
+    # Not imported here: `smp_net` knows how, beside a torchvision that does not fit.
+    if architecture == "smp" and find_spec("segmentation_models_pytorch") is None:
+        pytest.skip("needs ceria[smp]")
+    from ceria_models.onnx_file import OUTPUTS, export_onnx
+
+    model = fresh(architecture=architecture, **(SMP if architecture == "smp" else {"blocks": 2}))
+    with torch.no_grad():
+        for parameter in model.net.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    file = export_onnx(model, tmp_path)["file"]
+    session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    for shape in ((1, 2, 48, 48), (3, 2, 37, 61)):
+        image = torch.randn(shape)
+        with torch.inference_mode():
+            expected = vars(model.net(image))
+        assert tuple(expected) == OUTPUTS
+        found = session.run(OUTPUTS, {"image": image.numpy()})
+        for name, values in zip(OUTPUTS, found, strict=True):
+            scale = expected[name].abs().max()
+            assert 0.01 < scale < 1e4
+            torch.testing.assert_close(
+                torch.from_numpy(values), expected[name], atol=float(1e-4 * scale), rtol=0
+            )
 
 
 def test_every_weight_learns(net):

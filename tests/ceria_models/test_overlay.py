@@ -89,3 +89,11 @@ def test_nothing_found_is_drawn_too(drawn):
     figure = drawn(columns(confidence=0.5).iloc[:0])
     assert figure.axes[2].get_title().startswith("O: atoms in each of 0 columns")
     assert not figure.legends
+
+
+def test_a_picture_has_no_more_pixels_than_dots_but_all_of_the_field(drawn):
+    figure = drawn(columns(), shape=(2500, 3700))
+    (shown,) = figure.axes[1].images
+    assert shown.get_size() == (833, 1233)
+    assert shown.get_extent() == pytest.approx([-0.1, 739.7, 499.7, -0.1])
+    assert marks(figure.axes[1])["12"].get_position() == (7.0, 4.0)

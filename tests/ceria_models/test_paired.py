@@ -9,14 +9,14 @@ from ceria_data.dataset import open_dataset
 from ceria_data.errors import DatasetError
 from ceria_data.observer import detectability
 from ceria_data.parameters import Camera
+from ceria_models.efficiency import efficiencies, fit_efficiency
 from ceria_models.paired import (
-    efficiencies,
-    fit_efficiency,
     image_pairs,
     limits_rows,
     mean_count_score,
     run_pairs,
 )
+from ceria_models.recording import Recording, typical_camera
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +145,72 @@ def test_a_dataset_without_limits_says_what_to_do(test_split, tmp_path):
 def test_a_part_keeps_every_species_and_case(test_split):
     some = limits_rows(test_split, 7)
     assert set(some.groupby(["species", "case"]).size()) == {7}
+
+
+@pytest.mark.parametrize("dose", [1000.0, 3000.0])
+def test_at_one_dose_the_ideal_observer_has_efficiency_one_too(test_split, dose):
+    """The d' of the table is that of the images, and the answers are those of Φ(d'/√2)."""
+    rows = limits_rows(test_split, 40, dose)
+    assert set(rows["dose_e_per_A2"]) == {dose}
+    known = list(image_pairs(test_split, rows))
+    for pair in known[::20]:
+        d2 = detectability(pair.complete, pair.lacking, dose, 0.2, Camera())
+        assert np.sqrt(d2) == pytest.approx(pair.facts["d_prime"], rel=0.01)
+    answers = run_pairs(test_split, rows, ideal_observer(known))
+    found = all_cases(answers)
+    assert found.low < 1 < found.high
+    assert found.right == pytest.approx(found.best, abs=0.05)
+    of_oxygen = efficiencies(answers[answers["species"] == "O"], dose)
+    assert {one.dose_e_per_A2 for one in of_oxygen} == {dose}
+
+
+def test_noise_at_one_dose_is_not_that_at_another(test_split):
+    few = [limits_rows(test_split, 1, dose) for dose in (1000.0, 2000.0)]
+    for one, other in zip(*(image_pairs(test_split, rows) for rows in few), strict=True):
+        noise = [
+            (pair.recorded[0] - pair.complete * pair.facts["dose_e_per_A2"] * 0.04).ravel()
+            for pair in (one, other)
+        ]
+        assert abs(np.corrcoef(*noise)[0, 1]) < 0.04
+
+
+@pytest.mark.parametrize(
+    "recording",
+    [Recording(0.1), Recording(0.27), Recording(camera=typical_camera("integrating"))],
+    ids=["fine", "coarse", "integrating"],
+)
+def test_pairs_of_another_recording_are_judged_by_its_own_detectability(test_split, recording):
+    rows = limits_rows(test_split, 2, 3000.0)
+    own = list(image_pairs(test_split, rows))
+    view = recording.view(test_split.field)
+    other = list(image_pairs(test_split, rows, recording))
+    for pair, usual in zip(other, own, strict=True):
+        assert pair.recorded[0].shape == pair.complete.shape == view.field.shape
+        place = (pair.place[0] + view.origin[1], pair.place[1] + view.origin[0])
+        assert place == pytest.approx(usual.place)
+        d2 = detectability(
+            pair.complete, pair.lacking, 3000.0, view.field.sampling, recording.camera or Camera()
+        )
+        assert pair.facts["d_prime"] == pytest.approx(np.sqrt(d2))
+        # Smaller pixels average less away; larger ones and an MTF more.
+        ratio = pair.facts["d_prime"] / usual.facts["d_prime"]
+        assert 1 < ratio < 1.15 if recording.sampling == 0.1 else 0.7 < ratio < 1
+        # The atom is missing where the place says.
+        change = np.abs(pair.lacking - pair.complete)
+        y, x = (i * view.field.sampling for i in np.unravel_index(change.argmax(), change.shape))
+        if usual.facts["species"] == "Ce":
+            assert np.hypot(x - pair.place[0], y - pair.place[1]) < 1.0
+    answers = run_pairs(test_split, rows, lambda *image: 0.0, recording=recording)
+    assert answers["d_prime"].tolist() == [pair.facts["d_prime"] for pair in other]
+
+
+def test_where_all_are_right_no_efficiency_is_made_up():
+    answers = pd.DataFrame(
+        {"species": "Ce", "case": "end", "particle": range(20), "d_prime": 9.0, "right": 1.0}
+    )
+    one = efficiencies(answers, 3000.0)[0]
+    assert (one.efficiency, one.low, one.high, one.right) == (None, None, None, 1.0)
+    answers.loc[0, "right"] = 0.0
+    some = efficiencies(answers, 3000.0)[0]
+    assert some.low < some.efficiency
+    assert some.high is None  # draws without the one error fit ever more

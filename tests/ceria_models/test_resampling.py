@@ -60,3 +60,33 @@ def test_an_intensity_for_other_pixels_is_the_mean_over_them():
 def test_the_series_keeps_a_flat_image_flat():
     rows = cosine_series(17, 0.2, 0.11, 0.05, 25, integrated=True).sum(axis=1)
     np.testing.assert_allclose(rows, 1.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("sampling", [0.07, 0.25])
+def test_a_large_image_is_resampled_as_its_parts_are(sampling):
+    """In strips and parts of matrices: against both matrices at once."""
+    image = np.random.default_rng(4).poisson(3.0, (1300, 600)).astype(np.uint8)
+    view = resample_counts(image, sampling, 0.2)
+
+    def whole(n, m):
+        if sampling > 0.2:
+            return cosine_series(n, sampling, 0.2, view.origin[0], m)
+        edges = 0.2 / sampling * np.arange(m + 1)
+        pixel = np.arange(n)
+        share = np.minimum(pixel + 1, edges[1:, None]) - np.maximum(pixel, edges[:-1, None])
+        return np.maximum(share, 0) * sampling / 0.2
+
+    rows, columns = (whole(n, m) for n, m in zip(image.shape, view.image.shape, strict=True))
+    np.testing.assert_allclose(view.image, rows @ image @ columns.T, atol=1e-5)
+
+
+def test_the_series_is_the_sum_of_its_cosines():
+    n, m = 9, 14
+    matrix = cosine_series(n, 0.2, 0.15, 0.07, m)
+    place = ((0.07 + 0.15 * np.arange(m)) / 0.2 + 0.5) / n
+    pixels = np.random.default_rng(0).normal(size=n)
+    centres = (np.arange(n) + 0.5) / n
+    expected = np.full(m, pixels.mean())
+    for k in range(1, n):
+        expected += 2 / n * (pixels @ np.cos(np.pi * k * centres)) * np.cos(np.pi * k * place)
+    np.testing.assert_allclose(matrix @ pixels, expected, atol=1e-12)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("segmentation_models_pytorch") is None, reason="needs ceria[smp]"
 )
 SMP = {"architecture": "smp", "width": 4, "levels": 3, "blocks": 1, "patch": 2}
-CONFIG = as_yaml(load_training_config("residual-unet-base"))
+CONFIG = as_yaml(load_training_config("residual-unet-tiny"))
 
 
 def made(decoder="unet", encoder="resnet18", **sizes):

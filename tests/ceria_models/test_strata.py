@@ -1,4 +1,4 @@
-"""Every program is shown the same electrons, and parts of a test set are what they say."""
+"""Parts of a test set are what they say."""
 
 from types import SimpleNamespace
 
@@ -11,7 +11,6 @@ from ceria_models.strata import (
     DOSES,
     choose_rows,
     default_doses,
-    record_at,
     sample_facts,
     strata_of,
 )
@@ -20,33 +19,6 @@ from ceria_models.strata import (
 @pytest.fixture(scope="module")
 def test_split():
     return open_dataset("ceria-columns-mini", "test")
-
-
-def test_electrons_depend_on_sample_dose_and_draw_only(test_split):
-    whole = open_dataset("ceria-columns-mini")
-    sample = test_split[7]
-    same = whole[int(np.flatnonzero(whole.samples["sample"] == sample.parameters["sample"])[0])]
-    np.testing.assert_array_equal(record_at(sample, 300.0), record_at(same, 300.0))
-    assert (record_at(sample, 300.0) != record_at(sample, 300.0, draw=1)).any()
-    assert (record_at(sample, 300.0) != record_at(test_split[8], 300.0)).any()
-
-
-def test_draws_are_independent_poisson_numbers_of_the_right_mean(test_split):
-    sample = test_split[0]
-    expected = sample.intensity.astype(float) * 100.0 * 0.2**2
-    draws = np.stack([record_at(sample, 100.0, draw) for draw in range(40)])
-    assert draws.mean() == pytest.approx(expected.mean(), rel=0.005)
-    assert draws.var(axis=0, ddof=1).mean() == pytest.approx(expected.mean(), rel=0.02)
-    # Other doses must not show the same noise on another scale.
-    other = record_at(sample, 3000.0) / 30.0
-    noise = [(image - expected).ravel() for image in (draws[0], other)]
-    assert abs(np.corrcoef(*noise)[0, 1]) < 0.03
-
-
-def test_a_recorded_movie_frame_is_not_stored_counts(test_split):
-    sample = test_split[3]
-    dose = sample.parameters["dose_e_per_A2"]
-    assert (record_at(sample, dose) != sample.counts).any()
 
 
 def test_ranges_classes_and_scope():

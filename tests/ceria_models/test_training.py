@@ -1,8 +1,10 @@
 """Training: the same weights however often it was interrupted, from config to model."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ from ceria_models.checkpoint import CHECKPOINT, read_checkpoint
 from ceria_models.decoded import decode_split
 from ceria_models.errors import TrainingError
 from ceria_models.machine import Machine
+from ceria_models.nets import create_net
 from ceria_models.training import CropOrder, train
 from ceria_models.training_config import (
     bundled_configs,
@@ -219,6 +222,117 @@ def test_two_processes_train_one_net(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert read_checkpoint(out).step == 12
     assert verify_model(out / "model")["largest_difference"] < 1e-4
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory, split):
+    """What two processes found, and the folder."""
+    folder = tmp_path_factory.mktemp("pair")
+    old = folder / "old"
+    old.mkdir()
+    (old / "config.yaml").write_text("of another training")
+    with pytest.raises(KeyboardInterrupt):
+        trained(split, old, tiny(("seed: 3", "seed: 9")), stop_after=2)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += ["-m", "tests.ceria_models.two_processes", str(folder)]
+    environment = os.environ | {"CERIA_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [torch.load(folder / f"found-{rank}.pt") for rank in (0, 1)]
+
+
+def test_two_processes_have_the_gradient_of_one(pair, split):
+    from tests.ceria_models.two_processes import gradient
+
+    terms, gradients = gradient(split, HERE)
+    for found in pair:
+        theirs, their_gradients = found["gradient"]
+        for name, term in terms.items():
+            torch.testing.assert_close(theirs[name], term, rtol=1e-5, atol=1e-6)
+        for name, own in gradients.items():
+            largest = float(own.abs().max())
+            assert largest > 0
+            torch.testing.assert_close(their_gradients[name], own, rtol=0, atol=2e-4 * largest)
+
+
+def test_two_processes_end_with_the_weights_of_one(pair, split, tmp_path):
+    from tests.ceria_models.two_processes import ALL_TERMS, weights
+
+    one, other = (found["weights"] for found in pair)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    alone = weights(split, HERE, tmp_path / "alone")
+    torch.manual_seed(ALL_TERMS.seed)
+    start = create_net(ALL_TERMS.net.settings(14)).state_dict()
+    apart = sum(float((one[name] - alone[name]).square().sum()) for name in one)
+    moved = sum(float((start[name] - alone[name]).square().sum()) for name in one)
+    assert apart < 1e-4 * moved
+
+
+def test_no_process_reads_what_another_replaces(pair):
+    for found in pair:
+        trained, refused = found["replaced"]
+        assert trained == "trained"
+        assert "holds a training; go on with --resume" in refused
+
+
+def test_a_batch_that_the_processes_cannot_share_is_refused(tmp_path, split):
+    three = Machine(torch.device("cpu"), workers=0, rank=0, world=3)
+    with pytest.raises(TrainingError, match="8 crops for 3 processes; expected a multiple of 3"):
+        run_training(tiny(), "ceria-columns-mini", tmp_path / "run", three, NOBODY)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(TrainingError, match="multiple of 3"):
+        CropOrder(len(split), tiny().schedule, 3, three, start=0)
+
+
+KILLED = """
+import sys
+from functools import partial
+from ceria_models import training_run
+from ceria_models.cli import main
+training_run.train = partial(training_run.train, checkpoint_every_s=-1.0, every=1)
+sys.argv = ["ceria-models", "train", *sys.argv[1:]]
+main()
+"""
+
+
+def test_a_killed_training_ends_with_the_same_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("CERIA_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("ceria_models.training_run._save", lambda *_: None)
+    file = tmp_path / "tiny.yaml"
+    config = tiny(("crops: 96", "crops: 800"))
+    file.write_text(training_config_yaml(config))
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    command = [sys.executable, "-c", KILLED, str(file), "--data", "ceria-columns-mini"]
+    command += ["--out", str(killed), "--workers", "0", "--threads", "1", "--quiet", "--resume"]
+    done = 0
+    for _ in range(2):
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            while process.poll() is None and steps_in(killed) < done + 7:
+                time.sleep(0.01)
+            process.kill()
+            assert process.wait() == -signal.SIGKILL, process.stderr.read()
+        assert done < read_checkpoint(killed).step < 100
+        done = read_checkpoint(killed).step
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for out in (killed, whole):
+            run_training(config, "ceria-columns-mini", out, HERE, NOBODY, resume=True)
+    finally:
+        torch.set_num_threads(threads)
+    ends = [read_checkpoint(out) for out in (killed, whole)]
+    assert [end.step for end in ends] == [100, 100]
+    for part in ("net", "average"):
+        one, other = (getattr(end, part) for end in ends)
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    rows = pd.read_csv(killed / "log.csv")["step"].tolist()
+    assert rows == sorted(set(rows))
+
+
+def steps_in(folder):
+    """Steps that the log of a running training shows."""
+    log = folder / "log.csv"
+    return log.read_text().count("\n") - 1 if log.is_file() else 0
 
 
 @pytest.mark.parametrize(
