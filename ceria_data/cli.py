@@ -11,6 +11,7 @@ import typer
 
 from ceria_data import __version__, terminal
 from ceria_data.bundled import dataset_folder, refuse_among_bundled
+from ceria_data.cli_hub import add_hub_commands
 from ceria_data.errors import CeriaError, MissingExtraError, OutputError
 from ceria_data.terminal import Debug, Json, Quiet
 from ceria_data.workers import workers_of
@@ -322,6 +323,9 @@ def preview(
     else:
         contact_sheet(dataset, path)
     terminal.show({"preview": str(path)}, quiet=quiet, json=json)
+
+
+add_hub_commands(app)
 
 
 def _bytes(gigabytes: float | None) -> int | None:

@@ -12,11 +12,13 @@ import pandas as pd
 import zarr
 from numpy.typing import NDArray
 
+from ceria_data.address import is_repository
 from ceria_data.bundled import dataset_folder
-from ceria_data.errors import DatasetError
+from ceria_data.errors import DatasetError, HubError, NotADatasetError
 from ceria_data.grid import Field
-from ceria_data.schema import ATOMS, COLUMNS, SAMPLES, STRUCTURES, SUPPORT, TableSpec
-from ceria_data.store import open_arrays, read_manifest, read_table
+from ceria_data.part import check_split, files_of_splits, read_part
+from ceria_data.schema import ARRAYS, ATOMS, COLUMNS, SAMPLES, STRUCTURES, SUPPORT, TableSpec
+from ceria_data.store import PART, open_arrays, read_manifest, read_table, shard_path
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,8 @@ class Dataset:
         DatasetError
             If the stored bytes are damaged or missing.
         """
+        if (self.folder / PART).exists():
+            self._refuse_lost_rows(array, row)
         try:
             return np.asarray(self.arrays[array][row])
         except Exception as error:  # codecs raise many types for damaged bytes
@@ -157,11 +161,24 @@ class Dataset:
                 f"run `ceria-data verify {self.folder}`"
             ) from error
 
+    def _refuse_lost_rows(self, array: str, row: int | slice) -> None:
+        """Refuse rows of a copy that holds some splits only; zarr would read zeros."""
+        values = self.arrays[array]
+        first, last = (row.start or 0, row.stop - 1) if isinstance(row, slice) else (row, row)
+        size = (values.shards or values.chunks)[0]
+        spec = next(spec for spec in ARRAYS if spec.name == array)
+        for block in range(first // size, last // size + 1):
+            if not (self.folder / shard_path(spec, block)).is_file():
+                raise DatasetError(
+                    f"{self.folder}: {array}[{row}] is not in this copy, which holds some splits "
+                    "only; pull it without --split"
+                )
+
     def _table(self, spec: TableSpec) -> pd.DataFrame:
         return read_table(self.folder / f"{spec.name}.parquet", spec)
 
 
-def open_dataset(path: str | Path, split: str | None = None) -> Dataset:
+def open_dataset(path: str | Path, split: str | None = None, version: str | None = None) -> Dataset:
     """Open a dataset for reading.
 
     The manifest is checked against its checksum, and the size of every file against the
@@ -170,9 +187,15 @@ def open_dataset(path: str | Path, split: str | None = None) -> Dataset:
     Parameters
     ----------
     path : str or Path
-        Folder of the dataset, or the name of one that comes with the package.
+        Folder of the dataset, the name of one that comes with the package, or ``user/name``
+        of one on the Hugging Face Hub. The last is pulled to the cache of ``CERIA_HOME``
+        first; what is there by name and version is opened without any connection. A folder
+        of that name wins.
     split : str, optional
         Keep only the samples of this split.
+    version : str, optional
+        The version that the dataset must have, such as ``1.0.0``; by default the newest on
+        the Hub.
 
     Returns
     -------
@@ -181,7 +204,11 @@ def open_dataset(path: str | Path, split: str | None = None) -> Dataset:
     Raises
     ------
     NotADatasetError
-        If there is no such folder, or it holds no dataset, or one of a newer format.
+        If there is no such folder, or it holds no dataset, or one of a newer format or of
+        another version.
+    HubError
+        If it is to come from the Hub, and the repository or version is not there or the Hub
+        cannot be reached.
     DatasetError
         If a file is missing or has another size than the manifest says.
     ValueError
@@ -193,10 +220,20 @@ def open_dataset(path: str | Path, split: str | None = None) -> Dataset:
     >>> len(ds), ds[0].counts.shape, ds[0].occupancy.shape
     (120, (128, 128), (2, 128, 128))
     """
-    folder = dataset_folder(path)
+    folder = _folder(path, split, version)
     manifest = read_manifest(folder)
-    for name, facts in manifest["files"].items():
-        file = folder / name
+    if version is not None and manifest.get("version") != version.removeprefix("v"):
+        raise NotADatasetError(
+            f"{folder} holds version {manifest.get('version')}, expected {version}; name another "
+            "folder, or user/name of a repository on the Hub"
+        )
+    part = read_part(folder)
+    needed = set(manifest["files"])
+    if part is not None:
+        check_split(folder, part, split)
+        needed = files_of_splits(folder, manifest, part)
+    for name in needed:
+        file, facts = folder / name, manifest["files"][name]
         if not file.is_file() or file.stat().st_size != facts["size"]:
             found = f"{file.stat().st_size} bytes" if file.is_file() else "no file"
             raise DatasetError(
@@ -210,6 +247,19 @@ def open_dataset(path: str | Path, split: str | None = None) -> Dataset:
             raise ValueError(f"{folder} has no split {split!r}; it has {', '.join(known)}")
         samples = samples[samples["split"] == split].reset_index(drop=True)
     return Dataset(folder, manifest, samples)
+
+
+def _folder(path: str | Path, split: str | None, version: str | None) -> Path:
+    """Find the folder of a dataset, on the Hub if it is neither here nor in the package."""
+    remote = isinstance(path, str) and (path.startswith("hf://") or is_repository(path))
+    if not remote or Path(path).is_dir():
+        return dataset_folder(path)
+    from ceria_data.local_copy import local_copy  # the client of the Hub takes time to import
+
+    try:
+        return local_copy(str(path), split, version)
+    except HubError as error:
+        raise type(error)(f"{path} is no folder here, and on the Hub: {error}") from error
 
 
 def _plain(value: Any) -> Any:

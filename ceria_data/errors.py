@@ -11,6 +11,10 @@
     ├── DiskSpaceError          2   too little room
     ├── ClusterError            2   workers that cannot be reached
     ├── DeviceError             2   a device that is not there
+    ├── HubError                2   the Hub cannot be reached, or does not let us
+    │   ├── NotOnHubError       2   a repository or version that is not there
+    │   └── PublishedError      2   a version that is there already, with other content
+    ├── TransferError           1   files on the Hub, or from it, that are not as they should be
     └── MissingExtraError       2   an optional part that is not installed
 """
 
@@ -53,6 +57,24 @@ class ClusterError(CeriaError):
 
 class DeviceError(CeriaError):
     """The device asked for is not available."""
+
+
+class HubError(CeriaError):
+    """The Hub cannot be reached, or the token does not allow what was asked."""
+
+
+class NotOnHubError(HubError):
+    """There is no such repository, or it has no such version."""
+
+
+class PublishedError(HubError):
+    """A version is published with other content; published versions never change."""
+
+
+class TransferError(CeriaError):
+    """Files on the Hub, or from it, differ from what their checksums promise."""
+
+    exit_code = 1
 
 
 class MissingExtraError(CeriaError):

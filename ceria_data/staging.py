@@ -118,7 +118,7 @@ def locked(staging: Staging) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise OutputError(f"another build of {staging.out} is running; wait for it") from error
+        raise OutputError(f"another command is writing {staging.out}; wait for it") from error
     except OSError as error:
         raise OutputError(f"{staging.out.parent} cannot be written: {error}") from error
     try:

@@ -23,6 +23,8 @@ from ceria_data.schema import ARRAYS, FORMAT_VERSION, SPECIES, ArraySpec, TableS
 DATA = "data.zarr"
 MANIFEST = "manifest.json"
 MANIFEST_SHA256 = "manifest.sha256"
+PART = "part.json"
+"""In a copy that holds only some splits; no dataset as built has it."""
 CONFIG = "config.yaml"
 CARD = "README.md"
 
@@ -247,10 +249,10 @@ def refuse_inside_dataset(path: Path) -> None:
 
 
 def dataset_files(folder: Path) -> list[str]:
-    """List every file of a dataset but the manifest, as sorted POSIX paths."""
+    """List every file of a dataset but the manifest and `PART`, as sorted POSIX paths."""
     paths = (path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
     names = (path.relative_to(folder).as_posix() for path in paths)
-    return sorted(name for name in names if name not in (MANIFEST, MANIFEST_SHA256))
+    return sorted(name for name in names if name not in (MANIFEST, MANIFEST_SHA256, PART))
 
 
 def checksums(folder: Path) -> dict[str, dict[str, Any]]:

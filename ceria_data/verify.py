@@ -30,7 +30,15 @@ from ceria_data.errors import CeriaError
 from ceria_data.facts import splits_of
 from ceria_data.parameters import camera_from_row
 from ceria_data.schema import ARRAYS, SAMPLES, SPECIES, TABLES
-from ceria_data.store import CONFIG, MANIFEST, dataset_files, read_manifest, read_table, shard_path
+from ceria_data.store import (
+    CONFIG,
+    MANIFEST,
+    PART,
+    dataset_files,
+    read_manifest,
+    read_table,
+    shard_path,
+)
 from ceria_data.targets import class_map, volume
 
 _LARGEST_INTENSITY = 100.0
@@ -105,6 +113,8 @@ def check_files(folder: Path, manifest: dict[str, Any]) -> Iterator[Problem | No
         yield Problem(MANIFEST, "lists no files")
         return
     present = set(dataset_files(folder))
+    if (folder / PART).exists():
+        yield Problem(PART, "says that splits were left out; pull the dataset without --split")
     for name in sorted(present - listed.keys()):
         yield Problem(name, "is not in the manifest")
     for name, facts in sorted(listed.items()):

@@ -1,24 +1,5 @@
-"""Where large files lie that can be made again."""
+"""Where large files lie that can be made again: the folder of `ceria_data`."""
 
-import os
-from pathlib import Path
+from ceria_data.home import home
 
-
-def home() -> Path:
-    """Name the folder for decoded datasets, downloads and checkpoints.
-
-    Returns
-    -------
-    Path
-        ``$CERIA_HOME``, or ``ceria`` in the user's cache folder. It may not exist yet.
-
-    Examples
-    --------
-    >>> home().is_absolute()
-    True
-    """
-    named = os.environ.get("CERIA_HOME")
-    if named:
-        return Path(named).absolute()
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache").absolute() / "ceria"
+__all__ = ["home"]

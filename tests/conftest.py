@@ -1,6 +1,9 @@
 import shutil
+from itertools import count
 
 import pytest
+
+_NUMBERS = count()
 
 
 @pytest.fixture(scope="session")
@@ -22,10 +25,74 @@ def tiny_folder(_built):
     return _built
 
 
+@pytest.fixture(scope="session")
+def small_folder(tmp_path_factory):
+    """The smallest dataset, few files and no pictures, for reading only."""
+    from tests.tiny import build_tiny, tiny_config
+
+    config = tiny_config(("structures: 4", "structures: 1"), ("structures: 2", "structures: 1"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ceria_data.finish.draw_previews", _draw_nothing)
+        return build_tiny(tmp_path_factory.mktemp("small") / "tiny", config, block=2)
+
+
+@pytest.fixture
+def small(small_folder, tmp_path):
+    """A copy of the smallest dataset that a test may change."""
+    return shutil.copytree(small_folder, tmp_path / "small")
+
+
+def _draw_nothing(dataset):
+    (dataset.folder / "preview").mkdir(exist_ok=True)
+
+
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch):
     """Pictures take most of a tiny build; the shared dataset and its own tests draw them."""
-    monkeypatch.setattr(
-        "ceria_data.finish.draw_previews",
-        lambda dataset: (dataset.folder / "preview").mkdir(exist_ok=True),
-    )
+    monkeypatch.setattr("ceria_data.finish.draw_previews", _draw_nothing)
+
+
+@pytest.fixture(scope="session")
+def _hub():
+    from tests.hub_server import HubServer
+
+    server = HubServer().start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def hub(_hub):
+    """A Hub on the loopback interface, calm and without memory of other tests' requests."""
+    _hub.calm()
+    yield _hub
+    _hub.calm()
+
+
+@pytest.fixture(scope="session")
+def _client(_hub, tmp_path_factory):
+    from tests.hub_client import Client
+
+    client = Client(_hub, tmp_path_factory.mktemp("client"))
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def on_hub(hub, _client, tmp_path):
+    """Run a command of ceria-data in a process of its own, with an empty cache at first."""
+
+    def call(*arguments, **more):
+        return _client(*arguments, home=tmp_path / "home", **more)
+
+    call.client = _client
+    call.home = tmp_path / "home"
+    call.cache = tmp_path / "home" / "ceria"
+    return call
+
+
+@pytest.fixture
+def repo_id():
+    """A repository that no other test uses."""
+    return f"me/dataset-{next(_NUMBERS)}"

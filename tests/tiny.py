@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ceria_data.build import build, in_this_process
-from ceria_data.config import BuildConfig, config_from_yaml
+from ceria_data.config import BuildConfig, config_from_yaml, load_config, recipe_digest
 from ceria_data.store import checksums, read_manifest, write_manifest
 
 TINY = """
@@ -67,3 +67,21 @@ def build_tiny(out: Path, config: BuildConfig | None = None, **flags) -> Path:
     """Build the tiny dataset without any workers."""
     build(config or tiny_config(), out, workers=Here, **flags)
     return out
+
+
+def new_version(folder: Path, version: str) -> Path:
+    """Make another version of a dataset, with the same content."""
+    config = folder / "config.yaml"
+    text = config.read_text(encoding="utf-8")
+    old = read_manifest(folder)
+    assert f"version: {old['version']}" in text
+    config.write_text(text.replace(f"version: {old['version']}", f"version: {version}"))
+    facts = {"version": version, "recipe_digest": recipe_digest(load_config(str(config)))}
+    write_manifest(folder, old | facts | {"files": checksums(folder)})
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Read every file of a folder."""
+    files = (path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
