@@ -262,7 +262,7 @@ def test_a_second_builder_is_refused(tmp_path, monkeypatch):
     refused = []
 
     def second(order):
-        with pytest.raises(OutputError, match="another build"):
+        with pytest.raises(OutputError, match="another command is writing"):
             build_tiny(tmp_path / "d", resume=True)
         refused.append(order.block)
         return real(order)
