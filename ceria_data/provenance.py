@@ -49,18 +49,20 @@ def machine(device: str, engine: str = "batched") -> dict[str, str]:
     Returns
     -------
     dict
-        architecture, SIMD level, and device; for ``batched_mkl`` the maker of the processor,
-        too, by which MKL chooses its code.
+        architecture, SIMD level, device, and the kernels that NumPy's BLAS chose: processors of
+        one SIMD level, but of two makers, get different ones, and with them other last digits.
+        For ``batched_mkl`` the maker of the processor, too, by which MKL chooses its code.
 
     Examples
     --------
     >>> sorted(machine("cpu"))
-    ['architecture', 'device', 'simd', 'system']
+    ['architecture', 'blas', 'device', 'simd', 'system']
     """
     found = {
         "architecture": platform.machine(),
         "system": platform.system(),
         "simd": _simd_level(),
+        "blas": _blas_kernels(),
         "device": _gpu_name() if device == "gpu" else "cpu",
     }
     return found | {"maker": _maker()} if engine == "batched_mkl" else found
@@ -77,6 +79,17 @@ def _simd_level() -> str:
     extensions = np.show_config(mode="dicts")["SIMD Extensions"]
     found = set(extensions.get("found", [])) | set(extensions.get("baseline", []))
     return next((level for level in _SIMD_LEVELS if level in found), "baseline")
+
+
+def _blas_kernels() -> str:
+    """Name the code by which NumPy multiplies matrices."""
+    from threadpoolctl import threadpool_info  # of the extra [generate], as all that calls this
+
+    libraries = [one for one in threadpool_info() if one["user_api"] == "blas"]
+    # Wheels of NumPy bring their own; what else is loaded differs from process to process.
+    own = [one for one in libraries if "numpy" in one["filepath"]] or libraries
+    found = {f"{one['internal_api']} {one.get('architecture', '')}".strip() for one in own}
+    return ", ".join(sorted(found)) or "unknown"
 
 
 def _maker() -> str:
