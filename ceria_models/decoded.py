@@ -82,7 +82,8 @@ class DecodedSplit:
     def intensity(self, row: int) -> NDArray[np.float16]:
         """Noise-free image of a row of `samples`, shape (y, x); 1 = vacuum."""
         if self._images is None:
-            self._images = np.load(self.file, mmap_mode="r")
+            # As a plain array on the same mapping: np.memmap takes three times as long per image.
+            self._images = np.asarray(np.load(self.file, mmap_mode="r"))
         image: NDArray[np.float16] = self._images[row]
         return image
 
