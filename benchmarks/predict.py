@@ -19,7 +19,6 @@ image, the net alone on its tiles, and the net on a whole image at once.
 
 import argparse
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -187,12 +186,18 @@ def measure_memory(arguments):
         print(f"  {size} pixels, {how:7} {done.stdout.strip()}")
 
 
+def peak_kib():
+    """Read the largest memory of this process; that of `resource` begins with its parent's."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+
+
 def peak_memory(model, size, how):
     """Predict one image, or run the net on its tiles or on all of it; print this process' peak."""
     counts = counts_of(size)
     small = counts_of(160)
     predict(model, small, SAMPLING)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_kib()
     start = time.perf_counter()
     if how == "predict":
         predict(model, counts, SAMPLING)
@@ -201,7 +206,7 @@ def peak_memory(model, size, how):
         for tile in tiles_of(counts.shape, model.net, TILE if how == "tiles" else size):
             run(np.ascontiguousarray(image[:, tile.rows, tile.columns]))
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = peak_kib()
     per_pixel = (peak - before) * 1024 / size**2
     print(
         f"{peak / 2**20:.2f} GiB ({before / 2**20:.2f} GiB before it): {per_pixel:.0f} bytes a "
