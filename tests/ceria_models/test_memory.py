@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ceria_models.contrast import apparent_dose
-from ceria_models.domain import departures
+from ceria_models.domain import departures, image_contrast
 from ceria_models.resampling import resample_counts
 from tests.ceria_models.make_model import fresh
 
@@ -34,6 +34,16 @@ def peak(work, size):
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "measure", [apparent_dose, lambda counts, sampling: image_contrast(counts, sampling, 300.0)]
+)
+def test_dose_and_contrast_take_the_memory_of_a_strip(measure):
+    """By themselves: beside the spectra of the windows their memory would not show."""
+    grown = peak(lambda counts: measure(counts, 0.2), LARGE)
+    grown -= peak(lambda counts: measure(counts, 0.2), SMALL)
+    assert grown / PIXELS < 0.5
 
 
 def test_whether_an_image_is_inside_takes_the_memory_of_a_window():
