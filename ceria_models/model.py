@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from ceria_data.schema import SPECIES
-from ceria_models.nets import ColumnNet, NetSettings, create_net
+from ceria_models.nets import ColumnNet, NetSettings, create_net, written_settings
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -42,7 +42,7 @@ class NetFacts(_Section):
 
     @model_serializer(mode="wrap")
     def _without_empty(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in write(self).items() if value not in ("", 0)}
+        return written_settings(write(self))
 
     def settings(self) -> NetSettings:
         """Describe the net."""

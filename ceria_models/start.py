@@ -42,10 +42,9 @@ def start_of(model: Model) -> StartFacts:
     )
 
 
-def write_start(folder: Path, start: StartFacts | None) -> None:
-    """Keep what a training begins with; one that goes on keeps what is there."""
-    if start is not None and not (folder / START).is_file():
-        write_text(folder / START, start.model_dump_json(indent=1) + "\n")
+def write_start(folder: Path, start: StartFacts) -> None:
+    """Keep what a training begins with beside its checkpoint."""
+    write_text(folder / START, start.model_dump_json(indent=1) + "\n")
 
 
 def read_start(folder: Path) -> StartFacts | None:

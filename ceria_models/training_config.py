@@ -20,7 +20,7 @@ from ceria_models.crops import Views
 from ceria_models.errors import NotAModelError
 from ceria_models.labels import Mask
 from ceria_models.losses import SpatialWeights
-from ceria_models.nets import ARCHITECTURES, NetSettings, check_settings
+from ceria_models.nets import ARCHITECTURES, NetSettings, check_settings, written_settings
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -45,8 +45,8 @@ class NetSection(_Section):
 
     @model_serializer(mode="wrap")
     def _without_empty(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A config of before these names is written as it was, and its checkpoints go on.
-        return {name: value for name, value in write(self).items() if value not in ("", 0)}
+        # So checkpoints of a config of before go on.
+        return written_settings(write(self))
 
     @model_validator(mode="after")
     def _exists(self) -> Self:

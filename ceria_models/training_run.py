@@ -105,7 +105,9 @@ def run_training(
 
     def open_folder() -> None:
         _open_folder(out, config, overwrite=overwrite, resume=resume)
-        write_start(out, None if initial is None else start_of(initial))
+        # Where a checkpoint stands, the weights come from there, whatever --init says now.
+        if initial is not None and not (out / CHECKPOINT).is_file():
+            write_start(out, start_of(initial))
 
     # Nobody reads a checkpoint before the folder is as it shall be.
     machine.on_first(open_folder)

@@ -4,7 +4,7 @@ from copy import deepcopy
 
 from ceria_models.contrast import CHANNELS
 from ceria_models.errors import NotAModelError
-from ceria_models.nets.base import ColumnNet, NetOutput, NetSettings
+from ceria_models.nets.base import ColumnNet, NetOutput, NetSettings, written_settings
 from ceria_models.nets.blocks import StandardisedConv
 from ceria_models.nets.mixed_scale import MixedScaleNet
 from ceria_models.nets.smp_net import DECODERS, DEPTHS, ENCODERS, SmpNet
@@ -19,9 +19,15 @@ ARCHITECTURES: dict[str, type[ColumnNet]] = {
 }
 """Every architecture by name."""
 
-LARGEST = NetSettings("", width=512, levels=64, blocks=32, patch=8, max_count=64)
-"""No net may be larger in any of these."""
-DEEPEST_BOTTOM = 32
+BOUNDS = {
+    "width": (1, 512),
+    "levels": (1, 64),
+    "blocks": (1, 32),
+    "patch": (1, 8),
+    "max_count": (1, 64),
+    "bottom": (0, 32),
+}
+"""Smallest and largest value of every size."""
 GROWING = (ResidualUNet, AttentionUNet)
 """Nets to which blocks at the bottom can be added without changing what they say."""
 
@@ -34,6 +40,7 @@ __all__ = [
     "check_settings",
     "create_net",
     "fixed_net",
+    "written_settings",
 ]
 
 
@@ -77,20 +84,13 @@ def check_settings(settings: NetSettings) -> None:
         As `create_net`.
     """
     _check_name("architecture", settings.architecture, tuple(ARCHITECTURES))
-    for name, largest in vars(LARGEST).items():
+    for name, (low, high) in BOUNDS.items():
         value = getattr(settings, name)
-        if name == "bottom":
-            continue
-        if isinstance(largest, int) and not (isinstance(value, int) and 1 <= value <= largest):
+        if not (isinstance(value, int) and low <= value <= high):
             raise NotAModelError(
-                f"{name} is {value!r}; expected a whole number from 1 to {largest}"
+                f"{name} is {value!r}; expected a whole number from {low} to {high}"
             )
-    bottom = settings.bottom
-    if not (isinstance(bottom, int) and 0 <= bottom <= DEEPEST_BOTTOM):
-        raise NotAModelError(
-            f"bottom is {bottom!r}; expected a whole number from 0 to {DEEPEST_BOTTOM}"
-        )
-    if bottom and not issubclass(ARCHITECTURES[settings.architecture], UNet):
+    if settings.bottom and not issubclass(ARCHITECTURES[settings.architecture], UNet):
         raise NotAModelError(
             f"architecture {settings.architecture} takes no bottom; it belongs to the U-Nets of "
             "this package"

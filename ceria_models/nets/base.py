@@ -1,8 +1,10 @@
 """What every net promises: its settings, its input, its output."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
 from math import log
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +52,32 @@ class NetSettings:
     decoder: str = ""
     encoder: str = ""
     bottom: int = 0
+
+
+_LATER = {
+    field.name: field.default for field in fields(NetSettings) if field.default is not MISSING
+}
+"""Settings that came later than the first models, and what they are without them."""
+
+
+def written_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out later settings that a net does without: files of before stay as they were.
+
+    Parameters
+    ----------
+    values : mapping
+        Settings by name.
+
+    Returns
+    -------
+    dict
+
+    Examples
+    --------
+    >>> written_settings({"width": 8, "blocks": 0, "encoder": "", "bottom": 0})
+    {'width': 8, 'blocks': 0}
+    """
+    return {k: v for k, v in values.items() if k not in _LATER or v != _LATER[k]}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Training: the same weights however often it was interrupted, from config to model."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -191,6 +192,12 @@ def test_from_config_to_model(tmp_path, monkeypatch):
     assert (start.model, start.crops) == (config.name, 96)
     assert start.weights_sha256 == file_sha256(out / "model/model.safetensors")
     assert start.weights_sha256 in (again / "model/README.md").read_text()
+    # A training that goes on did not begin with what is named now.
+    shutil.rmtree(out / "model")
+    run_training(
+        config, "ceria-columns-mini", out, HERE, NOBODY, init=str(again / "model"), resume=True
+    )
+    assert from_pretrained(out / "model").config.training.start is None
     wider = tiny(("width: 8", "width: 16"))
     with pytest.raises(TrainingError, match="take over its net section"):
         run_training(
