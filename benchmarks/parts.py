@@ -2,6 +2,7 @@
 
     python benchmarks/parts.py FOLDER
     ceria-data build FOLDER/v1-train.yaml --out FOLDER/v1-train     # 1,080 structures
+    ceria-data build FOLDER/v1-optics.yaml --out FOLDER/v1-optics   # 3,080, 16 images of each
     ceria-data build FOLDER/v1-test.yaml --out FOLDER/v1-test       # 320, limits of 400 columns
 
 A structure depends on its number only, so these are the first structures of every split of
@@ -18,6 +19,11 @@ import yaml
 WHOLE = "ceria-columns-v1"
 PARTS = {
     "v1-train": {"structures": {"train": 1000, "validation": 80}},
+    "v1-optics": {
+        "structures": {"train": 3000, "validation": 80},
+        "images_per_structure": 16,
+        "phonons": {"train": 4},
+    },
     "v1-test": {
         "structures": {
             "train": 100,
@@ -38,11 +44,16 @@ def part_of(whole, name, facts):
     """Keep the first structures of some splits of a config."""
     part = {key: value for key, value in whole.items() if key != "limits"} | {"name": name}
     part["splits"] = [
-        split | {"structures": facts["structures"][split["name"]]}
+        split
+        | {
+            "structures": facts["structures"][split["name"]],
+            "phonons": facts.get("phonons", {}).get(split["name"], split["phonons"]),
+        }
         for split in whole["splits"]
         if split["name"] in facts["structures"]
     ]
-    return part | ({"limits": facts["limits"]} if "limits" in facts else {})
+    given = ("limits", "images_per_structure")
+    return part | {key: facts[key] for key in given if key in facts}
 
 
 def main():
