@@ -90,7 +90,7 @@ def contact_sheet_png(dataset: Dataset, samples: Sequence[Sample]) -> bytes:
         axis.set_axis_off()
     for axis, sample in zip(axes, samples, strict=False):
         row = sample.parameters
-        counts, binning = _binned(sample.counts)
+        counts, binning = binned(sample.counts)
         low, high = np.percentile(counts, (0.5, 99.5))
         field = dataset.field
         axis.imshow(
@@ -134,7 +134,7 @@ def labels_png(dataset: Dataset, samples: Sequence[Sample]) -> bytes:
     top = max([1, *(int(n) for sample in samples for n in _inside(sample)["occupancy"])])
     largest = int(dataset.manifest["max_count"])
     clipped = f"; class {largest} = {largest} or more" if top > largest else ""
-    colours, norm = _class_colours(top)
+    colours, norm = class_colours(top)
     painted: Any = None
     for row, sample in zip(axes, samples, strict=True):
         parameters = sample.parameters
@@ -208,18 +208,25 @@ def histograms_png(dataset: Dataset) -> bytes:
     return _png(figure)
 
 
-def thumbnail_png(sample: Sample) -> bytes:
-    """Draw the counts of one sample as an 8-bit grey PNG, pixel by pixel."""
-    counts, _ = _binned(sample.counts)
-    low, high = np.percentile(counts, (0.5, 99.5))
-    grey = np.clip((counts - low) / max(high - low, 1.0), 0, 1) * 255
-    file = BytesIO()
-    Image.fromarray(grey.round().astype(np.uint8)).save(file, format="PNG", optimize=True)
-    return file.getvalue()
+def binned(counts: NDArray[np.integer]) -> tuple[NDArray[np.float64], int]:
+    """Sum square groups of pixels until the image fits a panel.
 
+    Parameters
+    ----------
+    counts : array of int, shape (y, x)
 
-def _binned(counts: NDArray[np.uint16]) -> tuple[NDArray[np.float64], int]:
-    """Sum square groups of pixels until the image fits a panel."""
+    Returns
+    -------
+    array of float, shape (y // n, x // n)
+    int
+        Pixels of the image along a side of a group, n.
+
+    Examples
+    --------
+    >>> sums, n = binned(np.ones((402, 300), dtype=np.uint16))
+    >>> sums.shape, n, float(sums[0, 0])
+    ((134, 100), 3, 9.0)
+    """
     n = -(-max(counts.shape) // PANEL_PIXELS)
     ny, nx = (size // n for size in counts.shape)
     blocks = counts[: ny * n, : nx * n].astype(np.float64).reshape(ny, n, nx, n)
@@ -268,8 +275,20 @@ def _inside(sample: Sample) -> pd.DataFrame:
     return columns[columns["in_field"]]
 
 
-def _class_colours(top: int) -> tuple[ListedColormap, BoundaryNorm]:
-    """One colour per class; background is black."""
+def class_colours(top: int) -> tuple[ListedColormap, BoundaryNorm]:
+    """Give every class its colour; background is black.
+
+    Parameters
+    ----------
+    top : int
+        The largest class.
+
+    Returns
+    -------
+    matplotlib.colors.ListedColormap
+    matplotlib.colors.BoundaryNorm
+        From a class to its colour.
+    """
     steps = colormaps["turbo"](np.linspace(0.08, 0.95, top))
     colours = ListedColormap(np.vstack([[0, 0, 0, 1], steps]))
     return colours, BoundaryNorm(np.arange(top + 2) - 0.5, top + 1)

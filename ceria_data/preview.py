@@ -2,12 +2,9 @@
 
 from base64 import b64encode
 from importlib.resources import files
-from json import dumps
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from jinja2 import Environment, StrictUndefined
 
 from ceria_data.dataset import Dataset, Sample
@@ -17,22 +14,11 @@ from ceria_data.pictures import (
     histograms_png,
     labels_png,
     splits_of,
-    thumbnail_png,
 )
+from ceria_data.thumbnails import write_thumbnails
 
 SHEET, LABELS, HISTOGRAMS = "contact_sheet.png", "labels.png", "histograms.png"
 SHEET_SAMPLES = 12
-THUMBNAILS = 64
-"""Images per split in the tables that the Hub's viewer shows."""
-
-_VALUES = {
-    "sample": "int64",
-    "structure": "int64",
-    "kind": "string",
-    "thickness_atoms": "int64",
-    "dose_e_per_A2": "float64",
-    "defocus_A": "float64",
-}
 
 
 def draw_previews(dataset: Dataset) -> list[Path]:
@@ -58,7 +44,7 @@ def draw_previews(dataset: Dataset) -> list[Path]:
         paths[-1].write_bytes(content)
     for split in splits_of(dataset):
         paths.append(folder / f"{split}.parquet")
-        _write_thumbnails(_of_split(dataset, split), paths[-1])
+        write_thumbnails(_of_split(dataset, split), paths[-1])
     return paths
 
 
@@ -139,28 +125,3 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
 
 def _embedded(png: bytes) -> str:
     return "data:image/png;base64," + b64encode(png).decode()
-
-
-def _write_thumbnails(dataset: Dataset, path: Path) -> None:
-    """Write a table that the Hub's viewer shows as pictures with their parameters."""
-    kinds = dataset.structures.set_index("structure")[["kind", "thickness_atoms"]]
-    rows = []
-    for sample in choose_samples(dataset, THUMBNAILS):
-        row = sample.parameters
-        name = f"sample-{row['sample']:06d}.png"
-        rows.append(
-            {
-                "counts": {"bytes": thumbnail_png(sample), "path": name},
-                "sample": row["sample"],
-                "structure": row["structure"],
-                "kind": str(kinds.loc[row["structure"], "kind"]),
-                "thickness_atoms": int(kinds.loc[row["structure"], "thickness_atoms"]),
-                "dose_e_per_A2": row["dose_e_per_A2"],
-                "defocus_A": row["defocus_A"],
-            }
-        )
-    features = {name: {"_type": "Value", "dtype": dtype} for name, dtype in _VALUES.items()}
-    # The viewer of the Hugging Face Hub takes a column for pictures if this key says so.
-    viewer = {"info": {"features": {"counts": {"_type": "Image"}} | features}}
-    table = pa.Table.from_pylist(rows).replace_schema_metadata({"huggingface": dumps(viewer)})
-    pq.write_table(table, path, compression="zstd")

@@ -1,3 +1,4 @@
+import json
 from io import BytesIO
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 from PIL import Image
 
 from ceria_data.dataset import Dataset, open_dataset
-from ceria_data.pictures import _binned, _edges, choose_samples, contact_sheet_png, histograms_png
+from ceria_data.pictures import _edges, binned, choose_samples, contact_sheet_png, histograms_png
 from ceria_data.preview import _clearest, contact_sheet, draw_previews, html_page
+from ceria_data.schema import SPECIES
+from ceria_data.thumbnails import _classes
 from tests.ceria_data.make_tiny import make_tiny
 
 KILOBYTE = 1000
@@ -111,7 +114,10 @@ def test_a_rare_kind_is_among_the_first_chosen(eight, rare):
 def test_thumbnails_keep_pixels_order_and_parameters(tiny):
     draw_previews(tiny)
     table = pq.read_table(tiny.folder / "preview" / "train.parquet")
-    assert b'"counts": {"_type": "Image"}' in table.schema.metadata[b"huggingface"]
+    features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
+    assert list(features) == table.column_names
+    pictures = [name for name, kind in features.items() if kind == {"_type": "Image"}]
+    assert pictures == ["counts", "Ce_classes", "O_classes"]
     rows = table.to_pylist()
     own = tiny.samples[tiny.samples["split"] == "train"].set_index("sample")
     assert sorted(row["sample"] for row in rows) == list(own.index)
@@ -121,14 +127,32 @@ def test_thumbnails_keep_pixels_order_and_parameters(tiny):
         counts = tiny[row["sample"]].counts.astype(float)
         assert drawn.shape == counts.shape
         assert np.corrcoef(drawn.ravel(), counts.ravel())[0, 1] > 0.9
+        for species, classes in zip(SPECIES, tiny[row["sample"]].occupancy, strict=True):
+            painted = np.asarray(Image.open(BytesIO(row[f"{species}_classes"]["bytes"])))
+            assert painted.shape == (*classes.shape, 3)
+            colours = [np.unique(painted[classes == n], axis=0) for n in np.unique(classes)]
+            assert all(len(own) == 1 for own in colours)
+            assert len(np.unique(np.concatenate(colours), axis=0)) == len(colours)
+            assert not painted[classes == 0].any()
+
+
+@pytest.mark.parametrize("shape", [(420, 402), (201, 199), (200, 601)])
+def test_counts_and_classes_of_a_large_image_are_thumbnails_of_one_size(shape):
+    classes = np.random.default_rng(0).integers(0, 15, shape).astype(np.uint8)
+    sums, n = binned(classes)
+    painted = _classes(classes, 14)
+    assert painted.shape == (*sums.shape, 3)
+    one = _classes(np.full(shape, 7, dtype=np.uint8), 14)[0, 0]
+    middle = classes[n // 2 :: n, n // 2 :: n][: sums.shape[0], : sums.shape[1]]
+    assert ((painted == one).all(axis=-1) == (middle == 7)).all()
 
 
 def test_binning_conserves_electrons():
     counts = np.random.default_rng(0).poisson(3, (420, 402)).astype(np.uint16)
-    binned, n = _binned(counts)
+    sums, n = binned(counts)
     assert n == 3
-    assert binned.shape == (140, 134)
-    assert binned.sum() == counts.sum()
+    assert sums.shape == (140, 134)
+    assert sums.sum() == counts.sum()
 
 
 @pytest.mark.parametrize(
