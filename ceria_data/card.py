@@ -57,7 +57,10 @@ def dataset_card(dataset: Dataset) -> str:
     # Markdown, not HTML: cell() keeps foreign text harmless.
     environment.filters["cell"] = cell
     return environment.from_string(template).render(
-        front_matter=_front_matter(dataset), texts=texts, **_facts(dataset)
+        front_matter=_front_matter(dataset),
+        texts=texts,
+        versions=_versions(str(dataset.manifest["name"])),
+        **_facts(dataset),
     )
 
 
@@ -71,6 +74,12 @@ def cell(value: Any) -> str:
     """
     text = " ".join(str(value).split())
     return text.replace("&", "&amp;").replace("|", "&#124;").replace("<", "&lt;")
+
+
+def _versions(name: str) -> dict[str, str]:
+    """Look up what is written down of the versions of a dataset, oldest first."""
+    known = yaml.safe_load(files("ceria_data.cards").joinpath("versions.yaml").read_text("utf-8"))
+    return {str(version): str(text) for version, text in known.get(name, {}).items()}
 
 
 def _front_matter(dataset: Dataset) -> str:

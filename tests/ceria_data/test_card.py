@@ -1,13 +1,17 @@
 import json
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 from huggingface_hub import DatasetCard
 
 from ceria_data.card import dataset_card
+from ceria_data.config import load_config
 from ceria_data.dataset import Dataset, open_dataset
 from tests.ceria_data.make_tiny import make_tiny
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +149,22 @@ def test_splits_without_a_single_image_come_last_with_zeros(tiny):
     assert list(rows_after(card, "| split | structures"))[-1] == "gone"
     assert rows_after(card, "| split | structures")["gone"][:2] == ["0", "0"]
     assert rows_after(card, "| quantity | train")["dose (e⁻/Å²)"][-1] == "-"
+
+
+def test_versions_written_down_are_listed_and_the_own_one_is_among_them(tiny):
+    known = dataset_card(with_manifest(tiny, name="ceria-columns-v1", version="1.0.0"))
+    assert known.count("| 1.0.0 |") == 1
+    assert "| 1.0.0 | The first version. |" in known
+    other = dataset_card(with_manifest(tiny, name="ceria-columns-v1", version="7.0.0 | x"))
+    other = other.split("## Maintenance")[1]
+    assert "| 1.0.0 | The first version. |" in other
+    assert "| 7.0.0 &#124; x | this one" in other
+
+
+def test_presets_have_their_version_written_down():
+    known = yaml.safe_load((ROOT / "cards/versions.yaml").read_text("utf-8"))
+    for name, versions in known.items():
+        assert load_config(name).version == list(versions)[-1]
 
 
 def test_card_does_not_depend_on_the_order_of_manifest_keys(tiny, text):
