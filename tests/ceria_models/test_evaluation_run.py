@@ -258,7 +258,7 @@ def flat():
 def test_the_truth_is_right_and_so_is_the_ceiling_of_a_bright_image(tiny):
     dataset, ceiling = tiny
     doses = (1e-3, 3e5)
-    program = FakeProgram(dataset, range(len(dataset)), doses)
+    program = FakeProgram(dataset, range(len(dataset)), doses, draws=5)
     best = column_bounds(dataset, ceiling, flat(), doses)
     assert len(best) == len(doses) * len(ceiling)
     found = measure_bounds(program, dataset, best)
@@ -279,7 +279,7 @@ def test_a_prior_that_knows_needs_no_electrons(tiny):
         def probabilities(self, columns):
             return np.eye(MOST + 1)[columns["occupancy"].to_numpy()]
 
-    program = FakeProgram(dataset, range(len(dataset)), (1e-3,), missed=1.0)
+    program = FakeProgram(dataset, range(len(dataset)), (1e-3,), missed=1.0, draws=5)
     best = column_bounds(dataset, ceiling, Knows(flat().weights), (1e-3,))
     assert (best["ceiling"] == 1).all()
     assert (best["prior"] == 1).all()
@@ -288,6 +288,22 @@ def test_a_prior_that_knows_needs_no_electrons(tiny):
     found = measure_bounds(program, dataset, best)
     assert all(one.ceiling == one.prior == 1 for one in found)
     assert all(one.program == 0 and one.program_position_pm is None for one in found)
+
+
+def test_the_share_is_of_five_noise_draws_and_the_position_of_the_first(tiny):
+    dataset, ceiling = tiny
+    best = column_bounds(dataset, ceiling, flat(), (300.0,))
+    truthful, seen = FakeProgram(dataset, range(len(dataset)), (300.0,), draws=5), []
+
+    def program(counts, sampling):
+        seen.append(counts)
+        found = truthful(counts, sampling)
+        return found if len(seen) % 5 == 1 else found.iloc[:0]
+
+    found = [one for one in measure_bounds(program, dataset, best) if one.label == "all"]
+    assert len({image.tobytes() for image in seen}) == len(seen) == 5 * best["sample"].nunique()
+    assert all(one.program == pytest.approx(0.2) for one in found)
+    assert all(one.program_position_pm == 0 for one in found)
 
 
 def test_columns_are_summed_up_with_intervals_over_particles():
