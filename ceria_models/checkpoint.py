@@ -2,7 +2,7 @@
 
 import os
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -28,6 +28,8 @@ class Checkpoint:
         Steps done.
     net, average, optimiser : dict
         Their states.
+    head : dict
+        State of what the net is asked beside the counts; empty if nothing is.
     """
 
     config: str
@@ -36,6 +38,7 @@ class Checkpoint:
     net: dict[str, Any]
     average: dict[str, Any]
     optimiser: dict[str, Any]
+    head: dict[str, Any] = field(default_factory=dict)
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:

@@ -16,6 +16,7 @@ from ceria_data.randomness import sample_rng
 from ceria_models.contrast import apparent_dose, net_input
 from ceria_models.decoded import DecodedSplit, StructureColumns
 from ceria_models.labels import Mask, PixelLabels, pixel_labels
+from ceria_models.optics import optics_of, turned_optics
 from ceria_models.resampling import resample_counts, resample_intensity
 
 
@@ -73,13 +74,14 @@ class Views:
 
 @dataclass(frozen=True)
 class Batch:
-    """Crops and their labels as tensors, first axis crop; see `PixelLabels`."""
+    """Crops and their labels as tensors, first axis crop; see `PixelLabels` and `OPTICS`."""
 
     image: Tensor
     occupancy: Tensor
     probability: Tensor
     depth: Tensor
     offset: Tensor
+    optics: Tensor
 
     def to(self, device: torch.device) -> "Batch":
         """Copy to a device."""
@@ -108,6 +110,7 @@ class Crops(Dataset[Batch]):
         self.mask = mask
         self.max_count = max_count
         self.seed = seed
+        self._optics = optics_of(split.samples)
         self._cameras = [camera_from_row(row) for row in split.samples.to_dict("records")]
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
@@ -126,7 +129,8 @@ class Crops(Dataset[Batch]):
         image, columns = (self._other_pixels if other else self._own_pixels)(row, dose, rng)
         field = Field(image.shape[1:], self.split.field.sampling)
         labels = pixel_labels(columns, field, self.max_count, self.mask)
-        return _turned(image, labels, int(rng.integers(4)), bool(rng.integers(2)))
+        optics = self._optics[row]
+        return _turned(image, labels, optics, int(rng.integers(4)), bool(rng.integers(2)))
 
     def _own_pixels(
         self, row: int, dose: float, rng: np.random.Generator
@@ -194,7 +198,13 @@ def _moved(
     return replace(columns, y=(columns.y - origin[0]) / scale, x=(columns.x - origin[1]) / scale)
 
 
-def _turned(image: NDArray[np.float32], labels: PixelLabels, quarter: int, mirror: bool) -> Batch:
+def _turned(
+    image: NDArray[np.float32],
+    labels: PixelLabels,
+    optics: NDArray[np.float32],
+    quarter: int,
+    mirror: bool,
+) -> Batch:
     """Turn crop and labels by quarter turns, mirror them, and make them tensors."""
 
     def turn(array: NDArray[np.generic]) -> Tensor:
@@ -214,4 +224,5 @@ def _turned(image: NDArray[np.float32], labels: PixelLabels, quarter: int, mirro
         turn(labels.probability),
         turn(labels.depth),
         turn(np.moveaxis(offset, 0, 1)),
+        torch.from_numpy(turned_optics(optics, quarter, mirror)),
     )

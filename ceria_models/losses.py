@@ -170,17 +170,42 @@ def depth_likelihood(output: NetOutput, batch: Batch) -> Tensor:
     -------
     Tensor, scalar
         Negative logarithm of the likelihood, mean over the pixels of columns [nat].
+    """
+    weight = batch.probability
+    score = student(output.depth - batch.depth, output.depth_log_spread)
+    return total_of((weight * score).sum()) / total_of(weight.sum()).clamp_min(1)
+
+
+def student(error: Tensor, log_spread: Tensor) -> Tensor:
+    """Evaluate how unlikely errors are for a stated spread.
+
+    Parameters
+    ----------
+    error, log_spread : Tensor
+        Of one shape; the spread's natural logarithm is kept from -2 to 5.
+
+    Returns
+    -------
+    Tensor
+        Negative logarithm of the likelihood, up to a constant [nat].
 
     Notes
     -----
     Student's t with four degrees of freedom: where a net is wrong and sure of itself, as in
     its first steps, the slope of the loss stays finite; that of a normal one does not.
+
+    Examples
+    --------
+    Twice the spread is worth it for an error that is large enough:
+
+    >>> spreads = torch.tensor([0.0, 0.6931])
+    >>> student(torch.tensor([0.1, 0.1]), spreads).argmin().item()
+    0
+    >>> student(torch.tensor([5.0, 5.0]), spreads).argmin().item()
+    1
     """
-    weight = batch.probability
-    spread = output.depth_log_spread.clamp(*_LOG_SPREAD)
-    deviation = (output.depth - batch.depth) * torch.exp(-spread)
-    score = 2.5 * torch.log1p(0.5 * deviation.square()) + spread
-    return total_of((weight * score).sum()) / total_of(weight.sum()).clamp_min(1)
+    spread = log_spread.clamp(*_LOG_SPREAD)
+    return 2.5 * torch.log1p(0.5 * (error * torch.exp(-spread)).square()) + spread
 
 
 def offset_distance(output: NetOutput, batch: Batch) -> Tensor:

@@ -3,9 +3,9 @@
 import math
 from typing import Any
 
+from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
 
-from ceria_models.nets import ColumnNet
 from ceria_models.nets.blocks import StandardisedConv
 from ceria_models.training_config import ScheduleSection
 
@@ -19,7 +19,7 @@ class NetOptimiser:
 
     Parameters
     ----------
-    net : ColumnNet
+    net : Module
     schedule : ScheduleSection
 
     References
@@ -28,7 +28,7 @@ class NetOptimiser:
     .. [2] Loshchilov and Hutter, arXiv:1711.05101 (2017): AdamW.
     """
 
-    def __init__(self, net: ColumnNet, schedule: ScheduleSection) -> None:
+    def __init__(self, net: nn.Module, schedule: ScheduleSection) -> None:
         self.schedule = schedule
         kernels = [m.kernels for m in net.modules() if isinstance(m, StandardisedConv)]
         turned = {id(kernel) for kernel in kernels}

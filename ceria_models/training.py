@@ -21,6 +21,7 @@ from ceria_models.errors import TrainingError
 from ceria_models.machine import Machine
 from ceria_models.nets import ColumnNet, NetOutput, create_net
 from ceria_models.optimiser import NetOptimiser
+from ceria_models.trainee import Trainee, optics_likelihood
 from ceria_models.training_config import (
     LossSection,
     ScheduleSection,
@@ -149,9 +150,9 @@ def train(
     torch.manual_seed(config.seed)
     state = _State(config, content_digest, max_count, machine.device, init)
     state.restore(folder)
-    trained: nn.Module = state.net
+    trained: nn.Module = state.trainee
     if machine.world > 1:
-        trained = nn.parallel.DistributedDataParallel(state.net)
+        trained = nn.parallel.DistributedDataParallel(state.trainee)
     crops = Crops(split, config.views.views(), config.mask.mask(), max_count, config.seed)
     order = CropOrder(len(split), config.schedule, config.seed, machine, state.step)
     rare = losses.rarity(count_frequency(split, max_count), config.loss.spatial.balance)
@@ -162,8 +163,10 @@ def train(
     for batch in _batches(crops, order, machine.workers, meter):
         batch = batch.to(machine.device)
         with torch.autocast(machine.device.type, torch.bfloat16, config.schedule.bfloat16):
-            output: NetOutput = trained(batch.image)
+            output, named = trained(batch.image)
         terms = loss_terms(output, batch, config.loss, rare)
+        if named is not None:
+            terms["optics"] = config.loss.optics * optics_likelihood(named, batch.optics)
         rate = state.learn(torch.stack(list(terms.values())).sum())
         meter.add(terms, state.step)
         if machine.rank == 0:
@@ -195,9 +198,10 @@ class _State:
             # Blocks that the weights do not know of add nothing at first, see `nets.GROWING`.
             new = {k: v for k, v in self.net.state_dict().items() if k.startswith("bottom.")}
             self.net.load_state_dict(new | init, strict=True)
+        self.trainee = Trainee(self.net, bool(config.loss.optics)).to(device)
         self.average = create_net(config.net.settings(max_count)).to(device).eval()
         self.average.load_state_dict(self.net.state_dict())
-        self.optimiser = NetOptimiser(self.net, config.schedule)
+        self.optimiser = NetOptimiser(self.trainee, config.schedule)
 
     def learn(self, loss: Tensor) -> float:
         """Make one step against the gradient of a loss; return the learning rate."""
@@ -209,7 +213,7 @@ class _State:
             )
         self.optimiser.forget_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.net.parameters(), schedule.clip)
+        nn.utils.clip_grad_norm_(self.trainee.parameters(), schedule.clip)
         rate = self.optimiser.step(self.step)
         self._follow(schedule.average)
         self.step += 1
@@ -245,6 +249,8 @@ class _State:
             )
         self.net.load_state_dict(checkpoint.net, strict=True)
         self.average.load_state_dict(checkpoint.average, strict=True)
+        if self.trainee.head is not None:
+            self.trainee.head.load_state_dict(checkpoint.head, strict=True)
         self.optimiser.load_state_dict(checkpoint.optimiser)
         self.step = checkpoint.step
 
@@ -259,6 +265,7 @@ class _State:
                 self.net.state_dict(),
                 self.average.state_dict(),
                 self.optimiser.state_dict(),
+                {} if self.trainee.head is None else self.trainee.head.state_dict(),
             ),
         )
 

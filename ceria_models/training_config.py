@@ -21,6 +21,7 @@ from ceria_models.errors import NotAModelError
 from ceria_models.labels import Mask
 from ceria_models.losses import SpatialWeights
 from ceria_models.nets import ARCHITECTURES, NetSettings, check_settings, written_settings
+from ceria_models.nets.unet import UNet
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -130,6 +131,7 @@ class LossSection(_Section):
     dice: NotNegative = 0.0
     depth: NotNegative = 0.1
     offset: NotNegative = 0.5
+    optics: NotNegative = 0.0
     spatial: SpatialSection = SpatialSection()
 
 
@@ -163,6 +165,15 @@ class TrainingConfig(_Section):
     views: ViewsSection
     loss: LossSection
     schedule: ScheduleSection
+
+    @model_validator(mode="after")
+    def _optics_have_a_coarsest_grid(self) -> Self:
+        if self.loss.optics and not issubclass(ARCHITECTURES[self.net.architecture], UNet):
+            raise ValueError(
+                f"loss.optics is {self.loss.optics:g}, but architecture {self.net.architecture} "
+                "has no coarsest grid to read optics from; expected 0, or a U-Net of this package"
+            )
+        return self
 
 
 def load_training_config(name: str) -> TrainingConfig:

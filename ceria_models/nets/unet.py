@@ -51,6 +51,11 @@ class UNet(ColumnNet):
         return torch.cat([skip, coarse], dim=1)
 
     @property
+    def coarsest_channels(self) -> int:
+        """Features of a pixel of the coarsest grid, which `bottom` gives."""
+        return int(self.settings.width * min(2 ** (self.settings.levels - 1), _WIDEST))
+
+    @property
     def stride(self) -> int:
         """Pixels of the coarsest grid."""
         return int(self.settings.patch * 2 ** (self.settings.levels - 1))

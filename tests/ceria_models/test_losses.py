@@ -19,6 +19,7 @@ def case(logits, occupancy, probability):
         torch.full(shape, probability),
         torch.full(shape, 3.0),
         torch.zeros(1, 1, 2, 1, 1),
+        torch.zeros(1, 4),
     )
     zero = torch.zeros(shape)
     values = torch.tensor(logits)[None, None, :, None, None]

@@ -14,12 +14,13 @@ from ceria_models.crops import Crops, collate
 from ceria_models.decoded import decode_split
 from ceria_models.machine import open_machine
 from ceria_models.nets import create_net
+from ceria_models.trainee import Trainee, optics_likelihood
 from ceria_models.training import CropOrder, count_frequency, loss_terms, train
 from tests.ceria_models.test_training import NOBODY, tiny
 
 # Digits of float32: bfloat16 would round the small differences that are looked for.
 ALL_TERMS = tiny(
-    ("dice: 0.1}", "dice: 0.1, depth: 0.1, offset: 0.5}"),
+    ("dice: 0.1}", "dice: 0.1, depth: 0.1, offset: 0.5, optics: 0.1}"),
     ("crops: 96", "crops: 48, bfloat16: false"),
 )
 
@@ -34,13 +35,16 @@ def gradient(split, machine):
     crops = Crops(split, ALL_TERMS.views.views(), ALL_TERMS.mask.mask(), 14, ALL_TERMS.seed)
     keys = next(iter(CropOrder(len(split), ALL_TERMS.schedule, ALL_TERMS.seed, machine, 0)))
     batch = collate([crops[key] for key in keys])
-    trained = net
+    trainee = Trainee(net, asks_optics=True)
+    trained = trainee
     if machine.world > 1:
-        trained = nn.parallel.DistributedDataParallel(net)
-    terms = loss_terms(trained(batch.image), batch, ALL_TERMS.loss, rare)
-    assert len(terms) == 5
+        trained = nn.parallel.DistributedDataParallel(trainee)
+    output, named = trained(batch.image)
+    terms = loss_terms(output, batch, ALL_TERMS.loss, rare)
+    terms["optics"] = optics_likelihood(named, batch.optics)
+    assert len(terms) == 6
     torch.stack(list(terms.values())).sum().backward()
-    gradients = {name: p.grad for name, p in net.named_parameters()}
+    gradients = {name: p.grad for name, p in trainee.named_parameters()}
     return {name: term.detach() for name, term in terms.items()}, gradients
 
 
