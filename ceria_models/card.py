@@ -18,6 +18,7 @@ from ceria_models.card_tables import (
     doses_of,
     efficiency_table,
     identity_table,
+    markdown,
     primary_table,
     strata_table,
 )
@@ -78,7 +79,7 @@ def model_card(
     )
     # Markdown, not HTML: cell() keeps foreign text harmless.
     environment.filters["cell"] = cell
-    environment.filters["table"] = _markdown
+    environment.filters["table"] = markdown
     return environment.from_string(template).render(
         front_matter=_front_matter(config, measured),
         config=config,
@@ -241,9 +242,3 @@ def _measured(measured: ModelEvaluation) -> dict[str, Any]:
 def _between(ends: Sequence[int | float | str], digits: int = 4) -> str:
     low, high = (f"{float(end):.{digits}g}" for end in ends)
     return low if low == high else f"{low} to {high}"
-
-
-def _markdown(table: Table) -> str:
-    head, *rows = ([cell(value) for value in row] for row in table)
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

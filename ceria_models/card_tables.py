@@ -1,7 +1,8 @@
 """Tables of a model card: each is a list of rows of cells, the first one its head."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from ceria_data.card import cell
 from ceria_data.schema import SPECIES
 from ceria_models.evaluation_record import Evaluation
 from ceria_models.evaluation_rows import (
@@ -28,7 +29,8 @@ _AXES = {
     "dose_e_per_A2": "dose (e⁻/Å²)",
     "scope": "columns otherwise left out",
 }
-_PLACES = {"count": 3, "vacancy": 2, "depth": 3}
+PLACES = {"count": 3, "vacancy": 2, "depth": 3}
+"""Behind the point, of the primary figures."""
 
 
 def primary_table(measured: ModelEvaluation) -> Table:
@@ -39,7 +41,7 @@ def primary_table(measured: ModelEvaluation) -> Table:
             values = program.primary()
             cells = [
                 MISSING if values[name] is None else f"{values[name]:.{places}f}"
-                for name, places in _PLACES.items()
+                for name, places in PLACES.items()
             ]
             rows.append([place_words(one), program.program, *cells])
     return rows
@@ -124,3 +126,29 @@ def efficiency_table(evaluation: Evaluation) -> Table:
 def doses_of(evaluation: Evaluation) -> list[float | None]:
     """List the doses of an evaluation [e-/Å²]; None for stored counts."""
     return list(dict.fromkeys(table.dose_e_per_A2 for table in evaluation.tables))
+
+
+def markdown(table: Table, escape: Callable[[str], str] = cell) -> str:
+    """Write a table as Markdown.
+
+    Parameters
+    ----------
+    table : list of list of str
+        The first row is its head.
+    escape : callable
+        Keeps a text in its cell; `str` for cells that are Markdown already.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> print(markdown([["what", "value"], ["a | b", "1"]]))
+    | what | value |
+    | --- | --- |
+    | a &#124; b | 1 |
+    """
+    head, *rows = ([escape(value) for value in row] for row in table)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -308,6 +308,48 @@ def card(
 
 
 @app.command()
+def leaderboard(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DIR", help="Folder of submissions; by default that of the package."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File for the table; without it submissions are checked.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare --out with a table made anew; write nothing.")
+    ] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Check submissions to the leaderboard and write its table; exit code 1 if one is wrong."""
+    from ceria_models.leaderboard_run import run_leaderboard
+
+    if check and out is None:
+        raise typer.BadParameter("--check needs --out, the file to compare")
+    terminal.show(run_leaderboard(folder, out, check=check), quiet=quiet, json=json)
+
+
+@app.command()
+def submission(
+    report: Annotated[
+        Path, typer.Argument(metavar="REPORT", help="What `evaluate` wrote about a program.")
+    ],
+    out: Annotated[Path, typer.Option(help="New folder, in that of the leaderboard.")],
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Begin a submission to the leaderboard: its figures, and a file to fill in."""
+    from ceria_models.submission import write_submission
+
+    terminal.show(write_submission(report, out), quiet=quiet, json=json)
+
+
+@app.command()
 def export(
     model: ModelName,
     out: Annotated[

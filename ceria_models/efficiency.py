@@ -11,9 +11,9 @@ from ceria_models.merit import resampled
 
 Floats = NDArray[np.float64]
 
-_LARGEST = 4.0
+LARGEST = 4.0
 """Of sqrt(efficiency): all answers right would fit infinity."""
-_END = _LARGEST**2 * (1 - 1e-9)
+_END = LARGEST**2 * (1 - 1e-9)
 _STEPS = 60
 _DRAWS = 500
 
@@ -107,7 +107,7 @@ def fit_efficiency(d_prime: Floats, right: Floats, weights: Floats | None = None
     """
     x = d_prime / np.sqrt(2)
     weights = np.ones((1, len(x))) if weights is None else weights
-    low = np.full(len(weights), -_LARGEST)
+    low = np.full(len(weights), -LARGEST)
     high = -low
     for _ in range(_STEPS):
         s = 0.5 * (low + high)

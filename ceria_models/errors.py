@@ -10,6 +10,7 @@
     ├── TableError              2   a table of columns that cannot be scored
     ├── ExportError             1   an exported file that does not say what the model says
     ├── EvaluationError         2   files of figures that cannot be read, or do not belong together
+    ├── SubmissionError         1   a submission, or the leaderboard, that is not as it should be
     └── WeightsError            1   weights that are not as they should be
 """
 
@@ -44,6 +45,12 @@ class ExportError(CeriaError):
 
 class EvaluationError(CeriaError):
     """Measured figures cannot be read, or are not of one model."""
+
+
+class SubmissionError(CeriaError):
+    """A submission does not pass a check, or the leaderboard is not made from the submissions."""
+
+    exit_code = 1
 
 
 class WeightsError(CeriaError):

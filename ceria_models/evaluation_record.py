@@ -184,21 +184,7 @@ class Evaluation(_Record):
             Columns as the attributes of `Figure`. An efficiency has the axis ``missing_atom``,
             its case as the label, and the number of pairs as ``n``.
         """
-        efficiencies = [
-            Figure(
-                axis="missing_atom",
-                label=one.case,
-                dose_e_per_A2=one.dose_e_per_A2,
-                species=one.species,
-                metric="efficiency",
-                unit="",
-                value=one.efficiency,
-                low=one.low,
-                high=one.high,
-                n=one.pairs,
-            )
-            for one in self.efficiencies
-        ]
+        efficiencies = [_as_figure(one) for one in self.efficiencies]
         return pd.DataFrame([one.model_dump() for one in (*self.figures, *efficiencies)])
 
     def figure(
@@ -246,13 +232,24 @@ class Evaluation(_Record):
             for an inner O atom, the dose of each pair chosen for it; ``depth``: volume IoU at
             1000 e-/Å². None where not measured.
         """
-        count = self.figure("exact", "Ce", 300.0, axis="defocus_A", label=WINDOW)
-        depth = self.figure("volume_iou", "both", 1000.0)
+        return {
+            name: None if figure is None else figure.value
+            for name, figure in self.primary_figures().items()
+        }
+
+    def primary_figures(self) -> dict[str, Figure | None]:
+        """Pick the primary figures with their intervals.
+
+        Returns
+        -------
+        dict
+            Keys as of `primary`; None where not measured.
+        """
         inner = self.efficiency("O", "inner")
         return {
-            "count": count.value if count else None,
-            "vacancy": inner.efficiency if inner else None,
-            "depth": depth.value if depth else None,
+            "count": self.figure("exact", "Ce", 300.0, axis="defocus_A", label=WINDOW),
+            "vacancy": None if inner is None else _as_figure(inner),
+            "depth": self.figure("volume_iou", "both", 1000.0),
         }
 
     def with_efficiencies(self, found: Iterable[Efficiency]) -> "Evaluation":
@@ -276,6 +273,21 @@ class Evaluation(_Record):
     def write(self, file: Path) -> None:
         """Write as JSON."""
         file.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def _as_figure(one: Efficiency) -> Figure:
+    return Figure(
+        axis="missing_atom",
+        label=one.case,
+        dose_e_per_A2=one.dose_e_per_A2,
+        species=one.species,
+        metric="efficiency",
+        unit="",
+        value=one.efficiency,
+        low=one.low,
+        high=one.high,
+        n=one.pairs,
+    )
 
 
 def read_evaluation(file: Path) -> Evaluation:

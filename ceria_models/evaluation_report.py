@@ -25,7 +25,6 @@ from ceria_models.evaluation_rows import (
     rows_by_dose,
 )
 from ceria_models.example import Example, example_png
-from ceria_models.strata import WINDOW
 
 PAGE = "evaluation.html"
 _SHOWN = 300.0
@@ -98,13 +97,12 @@ def _primary(evaluation: Evaluation) -> list[tuple[str, str]]:
     measured = evaluation.primary()
     if all(value is None for value in measured.values()):
         return []
-    count = evaluation.figure("exact", SPECIES[0], 300.0, axis="defocus_A", label=WINDOW)
-    depth = evaluation.figure("volume_iou", "both", 1000.0)
+    figures = evaluation.primary_figures()
     vacancy = evaluation.efficiency(SPECIES[1], "inner")
     return [
-        ("Ce counts exact, 300 e⁻/Å², 50 to 90 Å overfocus", _said(in_words(count))),
+        ("Ce counts exact, 300 e⁻/Å², 50 to 90 Å overfocus", _said(in_words(figures["count"]))),
         ("efficiency η for an inner O atom", _said(vacancy.in_words() if vacancy else "")),
-        ("3D volume (IoU), 1000 e⁻/Å²", _said(in_words(depth))),
+        ("3D volume (IoU), 1000 e⁻/Å²", _said(in_words(figures["depth"]))),
     ]
 
 

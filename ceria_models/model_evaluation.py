@@ -77,7 +77,9 @@ def read_model_evaluation(file: Path) -> ModelEvaluation:
     try:
         return ModelEvaluation.model_validate_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise EvaluationError(f"{file} holds no evaluations of a model: {_said(error)}") from error
+        raise EvaluationError(
+            f"{file} holds no evaluations of a model: {in_one_line(error)}"
+        ) from error
 
 
 def collect_evaluations(program: str, sources: Iterable[Path]) -> ModelEvaluation:
@@ -109,7 +111,7 @@ def collect_evaluations(program: str, sources: Iterable[Path]) -> ModelEvaluatio
     try:
         return ModelEvaluation(own=own, beside=[one for one in found if one.program != program])
     except ValidationError as error:
-        raise EvaluationError(_said(error)) from error
+        raise EvaluationError(in_one_line(error)) from error
 
 
 def _files(source: Path) -> Sequence[Path]:
@@ -119,7 +121,8 @@ def _files(source: Path) -> Sequence[Path]:
     return [source / REPORT, *([baseline] if baseline.is_file() else [])]
 
 
-def _said(error: Exception) -> str:
+def in_one_line(error: Exception) -> str:
+    """Say what is wrong with values that were refused, the first three faults at most."""
     if not isinstance(error, ValidationError):
         return str(error)
     faults = error.errors(include_url=False, include_context=False, include_input=False)

@@ -27,7 +27,7 @@ from ceria_models.volume import volume_overlap
 
 _PLACES = 4
 """Digits of a curve: finer than any picture of it."""
-_TRUTH_IOU = Metric(
+TRUTH_IOU = Metric(
     "volume_iou_of_truth",
     "",
     lambda rows, group, n: VOLUME_IOU.sums(
@@ -168,7 +168,7 @@ class Scored:
         volumes = pd.DataFrame(self._volumes).assign(border=False, ambiguous=False)
         figures = []
         for number, own in _by_dose(volumes):
-            figures += _figures(own, number, (VOLUME_IOU, _TRUTH_IOU), [*SPECIES, "both"])
+            figures += _figures(own, number, (VOLUME_IOU, TRUTH_IOU), [*SPECIES, "both"])
         return figures
 
     def _rules(self, matches: pd.DataFrame) -> list[str]:

@@ -234,6 +234,40 @@ def card_of(name_or_path: str | Path, measured: ModelEvaluation | None = None) -
     return model_card(config, sums[WEIGHTS], measured)
 
 
+def bundled_evaluation(name: str) -> ModelEvaluation:
+    """Read the evaluations that are stored with a bundled model.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    ModelEvaluation
+
+    Raises
+    ------
+    NotAModelError
+        If no model of this name comes with the package.
+    WeightsError
+        If the model is damaged.
+    EvaluationError
+        If no evaluation is stored with it.
+
+    Examples
+    --------
+    >>> bundled_evaluation(DEFAULT).own[0].split
+    'test'
+    """
+    if name not in bundled_models():
+        raise NotAModelError(
+            f"{name} is no bundled model; expected {', '.join(bundled_models()) or 'none'}"
+        )
+    folder = _bundle() / name
+    check_files(folder, read_config(folder))
+    return read_model_evaluation(folder / EVALUATION)
+
+
 def verify_model(name_or_repo_or_path: str | Path, revision: str | None = None) -> dict[str, Any]:
     """Load a model and run its stored test input again.
 

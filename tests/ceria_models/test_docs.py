@@ -104,5 +104,5 @@ def test_commands_of_the_documents_are_those_of_the_program():
     from typer.main import get_command
 
     known = set(get_command(models_cli.app).commands)
-    for name in ("README.md", "docs/models.md", "CHANGELOG.md", "Makefile"):
+    for name in ("README.md", "docs/models.md", "docs/leaderboard.md", "CHANGELOG.md", "Makefile"):
         assert set(re.findall(r"ceria-models ([a-z]+)", read(name))) <= known, name
