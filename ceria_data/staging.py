@@ -41,8 +41,15 @@ class Staging:
         return self.out.parent / f".{self.out.name}.replaced"
 
 
-def check_place(staging: Staging, *, resume: bool, overwrite: bool) -> None:
-    """Refuse a place that no build may use, before anything is written.
+def check_place(staging: Staging, *, resume: bool, overwrite: bool, record: str = MANIFEST) -> None:
+    """Refuse a place that nothing may be made in, before anything is written.
+
+    Parameters
+    ----------
+    staging : Staging
+    resume, overwrite : bool
+    record : str
+        File by which a folder is known as one of ours.
 
     Raises
     ------
@@ -61,8 +68,8 @@ def check_place(staging: Staging, *, resume: bool, overwrite: bool) -> None:
     refuse_inside_dataset(out)
     if out.is_mount() or out.resolve() in (Path.cwd(), *Path.cwd().parents):
         raise OutputError(f"{out} cannot be replaced by a new folder; name a folder inside it")
-    if occupied(out) and not (out / MANIFEST).is_file():
-        raise OutputError(f"{out} holds files that are no dataset; choose another --out")
+    if occupied(out) and not (out / record).is_file():
+        raise OutputError(f"{out} holds files, but no {record}; choose another --out")
 
 
 def occupied(out: Path) -> bool:
@@ -242,7 +249,7 @@ def publish(staging: Staging) -> None:
     fsync(staging.dataset)
     if occupied(staging.out):
         if not (staging.folder / _REPLACES).is_file():
-            raise OutputError(f"{staging.out} holds a dataset by now; it was not replaced")
+            raise OutputError(f"{staging.out} is taken by now; it was not replaced")
         shutil.rmtree(staging.replaced, ignore_errors=True)
         staging.out.rename(staging.replaced)
     staging.dataset.rename(staging.out)
