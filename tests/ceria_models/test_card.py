@@ -14,9 +14,9 @@ from ceria_models.errors import EvaluationError, NotAModelError, TableError, Wei
 from ceria_models.evaluation_record import Bound, CountTable, Evaluation, Figure
 from ceria_models.finishing import measure_ranges
 from ceria_models.model_evaluation import ModelEvaluation, collect_evaluations
+from ceria_models.model_places import bundled_models
 from ceria_models.weights import (
     attach_evaluation,
-    bundled_models,
     card_of,
     from_pretrained,
     save_model,
