@@ -298,6 +298,9 @@ def card(
         Path | None,
         typer.Option(help="File for the card; by default card and figures go into MODEL."),
     ] = None,
+    version: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Give MODEL this version, as in 1.1.0.")
+    ] = None,
     quiet: Quiet = False,
     json: Json = False,
     debug: Debug = False,
@@ -305,7 +308,7 @@ def card(
     """Write the card of a model: what it is, how well it counts, where it does not apply."""
     from ceria_models.card_run import write_card
 
-    facts = write_card(model, evaluation or [], out)
+    facts = write_card(model, evaluation or [], out, version)
     terminal.show(facts, quiet=quiet, json=json)
 
 

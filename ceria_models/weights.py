@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save, save_file
 from torch import Tensor
 
+from ceria_data.address import is_version
 from ceria_data.dataset import open_dataset
 from ceria_data.errors import OutputError
 from ceria_data.store import write_text
@@ -175,6 +176,39 @@ def attach_evaluation(folder: Path, measured: ModelEvaluation) -> None:
     measured.write(partial)
     partial.replace(folder / EVALUATION)
     write_checksums(folder, onnx=ONNX in sealed)
+    write_text(folder / CARD, card_of(folder))
+
+
+def give_version(folder: Path, version: str) -> None:
+    """Give a model another version, and write the card anew.
+
+    An exported net in the folder names the old version, and is no longer sealed.
+
+    Parameters
+    ----------
+    folder : Path
+    version : str
+        Three numbers.
+
+    Raises
+    ------
+    OutputError
+        If it is no version.
+    NotAModelError, WeightsError
+        As `from_pretrained`.
+
+    Examples
+    --------
+    >>> give_version(Path("my-model"), "newest")
+    Traceback (most recent call last):
+    ceria_data.errors.OutputError: 'newest' is no version; expected three numbers such as 1.0.0
+    """
+    if not is_version(version):
+        raise OutputError(f"{version!r} is no version; expected three numbers such as 1.0.0")
+    config = read_config(folder)
+    check_files(folder, config)
+    write_text(folder / CONFIG, config_json(config.model_copy(update={"version": version})))
+    write_checksums(folder)
     write_text(folder / CARD, card_of(folder))
 
 
