@@ -157,7 +157,8 @@ def arriving(address: Address, kind: Kind, out: Path | None, record: str) -> Ite
     if out is None:
         staging.out.parent.mkdir(parents=True, exist_ok=True)
     check_place(staging, resume=False, overwrite=False, record=record)
-    with locked(staging):
+    # In the cache the other one fetches the same: whoever waits finds it there.
+    with locked(staging, wait=out is None):
         listed = {name: file for name, file in hub.files(commit).items() if name not in HUB_FILES}
         check_names(listed, f"the {hub}")
         ready = occupied(staging.out)

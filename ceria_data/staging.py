@@ -113,17 +113,23 @@ def nothing_left_to_do(staging: Staging, *, resume: bool, overwrite: bool) -> bo
 
 
 @contextmanager
-def locked(staging: Staging) -> Iterator[None]:
-    """Hold the build's place; the lock ends with the process, however it ends.
+def locked(staging: Staging, *, wait: bool = False) -> Iterator[None]:
+    """Hold a place; the lock ends with the process, however it ends.
+
+    Parameters
+    ----------
+    staging : Staging
+    wait : bool
+        Wait for another command that holds it.
 
     Raises
     ------
     OutputError
-        If another build holds it.
+        If another command holds it.
     """
     lock = FileLock(staging.out.parent / f".{staging.out.name}.lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=-1 if wait else 0)
     except Timeout as error:
         raise OutputError(f"another command is writing {staging.out}; wait for it") from error
     except OSError as error:

@@ -2,13 +2,15 @@
 
 import io
 import json
+import threading
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from ceria_data.digest import file_sha256
-from ceria_models.model_files import CHECKSUMS, write_checksums
+from ceria_models.model_files import CHECKSUMS, ONNX, write_checksums
 from tests.ceria_models.make_model import saved
 from tests.hub_client import Client
 from tests.hub_faults import TREE, Killer, beside, body, headers, points, with_other, without
@@ -168,6 +170,59 @@ def test_hostile_names_write_nothing(hub, models_on_hub, net, repo_id, name, whe
     assert not Path("/tmp/ceria-outside").exists()
     there = {path.name for path in models_on_hub.home.rglob("*")}
     assert there <= {"stdout.txt", "stderr.txt", ".out.pull", "dataset", "sha256.json"}
+
+
+def test_checksums_without_an_end_are_not_fetched(hub, models_on_hub, net_folder, repo_id):
+    hub.hold(repo_id, net_folder, "v0.1.0", kind="models")
+    hub.faults.append(Fault(TREE, with_other("sha256.json", "size", 100_000)))
+    pulled = models_on_hub("pull", repo_id)
+    assert pulled.code == 1
+    assert "has 100000 bytes, expected less than" in pulled.err
+    assert not [request for request in hub.requests if "/resolve/" in request]
+
+
+def test_a_broken_record_on_the_hub_is_not_the_same_version(hub, models_on_hub, net, repo_id):
+    before = contents(net)
+    (net / ONNX).write_bytes(b"an exported net")
+    write_checksums(net, onnx=True)
+    _lies(net)
+    hub.hold(repo_id, net, "v0.1.0", kind="models")
+    (net / ONNX).unlink()
+    (net / CHECKSUMS).write_bytes(before[CHECKSUMS])
+    pushed = models_on_hub("push", net, repo_id)
+    assert pushed.code == 2
+    assert "with other content" in pushed.err
+
+
+def test_two_processes_may_want_the_same_model(
+    hub, models_on_hub, large_client, net_folder, repo_id, tmp_path
+):
+    """As two ranks of a training do."""
+    hub.hold(repo_id, net_folder, "v0.1.0", kind="models")
+
+    def until_the_other_has_begun(reply):
+        end = time.monotonic() + 30
+        while sum("/revision/" in one for one in hub.requests) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.5)
+
+    slow = Fault(resolve("model.safetensors"), until_the_other_has_begun, times=1)
+    hub.faults.append(slow)
+    both = []
+
+    def first():
+        both.append(models_on_hub("pull", repo_id, "--json"))
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    while not slow.happened:
+        time.sleep(0.01)
+    cache = {"CERIA_HOME": str(models_on_hub.cache)}
+    both.append(large_client("pull", repo_id, "--json", home=tmp_path / "second", **cache))
+    thread.join()
+    assert [each.code for each in both] == [0, 0], both
+    fetched = sorted(each.facts["bytes fetched"] for each in both)
+    assert fetched[0] == 0 < fetched[1]
 
 
 def test_a_moved_tag_is_told_and_another_model_stays(hub, models_on_hub, net, repo_id, tmp_path):
