@@ -88,6 +88,54 @@ def parse_address(text: str, kind: Kind = Kind.DATASET) -> Address:
     return Address(repo_id, version or None)
 
 
+def address_of(repository: str, kind: Kind, version: str | None) -> Address:
+    """Read an address whose version may be given apart from it.
+
+    Parameters
+    ----------
+    repository : str
+        As for `parse_address`.
+    kind : Kind
+    version : str or None
+        ``1.0.0`` or its tag, ``v1.0.0``.
+
+    Returns
+    -------
+    Address
+
+    Raises
+    ------
+    HubError
+        If one of them is no address or version, or they contradict each other.
+
+    Examples
+    --------
+    >>> address_of("user/net", Kind.MODEL, "v1.0.0").version
+    '1.0.0'
+    >>> address_of("user/net@1.0.0", Kind.MODEL, "2.0.0")
+    Traceback (most recent call last):
+    ceria_data.errors.HubError: 'user/net@1.0.0' names a version, and '2.0.0' is another; give one
+    """
+    address = parse_address(repository, kind)
+    if version is None:
+        return address
+    wanted = parse_address(f"{address.repo_id}@{version}", kind)
+    if address.version not in (None, wanted.version):
+        raise HubError(f"{repository!r} names a version, and {version!r} is another; give one")
+    return wanted
+
+
+def is_version(text: str) -> bool:
+    """Say whether a text is a version, three numbers.
+
+    Examples
+    --------
+    >>> is_version("1.0.0"), is_version("1.0")
+    (True, False)
+    """
+    return bool(_VERSION.fullmatch(text))
+
+
 def tag_of(version: str) -> str:
     """Name the tag that fixes a version.
 
@@ -119,4 +167,15 @@ def newest(versions: list[str]) -> str:
     >>> newest(["1.9.0", "1.10.0", "0.1.0"])
     '1.10.0'
     """
-    return max(versions, key=lambda version: [int(number) for number in version.split(".")])
+    return max(versions, key=by_number)
+
+
+def by_number(version: str) -> list[int]:
+    """Give the key by which versions are sorted.
+
+    Examples
+    --------
+    >>> sorted(["1.10.0", "1.9.0"], key=by_number)
+    ['1.9.0', '1.10.0']
+    """
+    return [int(number) for number in version.split(".")]

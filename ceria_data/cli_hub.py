@@ -1,13 +1,16 @@
 """The commands of `ceria-data` that share datasets on the Hugging Face Hub."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ceria_data import terminal
 from ceria_data.bundled import dataset_folder, refuse_among_bundled
 from ceria_data.terminal import Debug, Json, Quiet
+
+if TYPE_CHECKING:  # the client of the Hub takes time to import
+    from ceria_data.push import Push
 
 _FILES_SHOWN = 40
 
@@ -16,18 +19,17 @@ Versioned = Annotated[
     str, typer.Argument(metavar="REPO_ID[@VERSION]", help="user/name or user/name@1.0.0.")
 ]
 
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
+Private = Annotated[bool, typer.Option("--private", help="Make a new repository private.")]
+
 
 def push(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="Folder of a dataset, or name of a bundled one.")
     ],
     repository: RepoId,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")
-    ] = False,
-    private: Annotated[
-        bool, typer.Option("--private", help="Make a new repository private.")
-    ] = False,
+    dry_run: DryRun = False,
+    private: Private = False,
     quiet: Quiet = False,
     json: Json = False,
     debug: Debug = False,
@@ -46,32 +48,7 @@ def push(
             dry_run=dry_run,
             on_progress=lambda unit, n, total: advance(unit, n, total, 0),
         )
-    planned = done.planned
-    state = "there already, nothing done"
-    if not planned.published:
-        state = "would be published" if dry_run else "published"
-    facts: dict[str, Any] = {
-        "repository": done.repo_id,
-        "new repository": not planned.exists,
-        "private": planned.private,
-        "version": planned.version,
-        "tag": done.tag,
-        "commit": done.commit,
-        "state": state,
-        "files": len(done.files),
-        "bytes": sum(file.size for file in done.files.values()),
-        **({"notes": done.notes} if done.notes else {}),
-    }
-    if dry_run and not planned.published:
-        sizes = {name: file.size for name, file in planned.upload.items()}
-        facts |= {
-            "bytes to upload": planned.upload_bytes,
-            "commits": planned.commits,
-            "to upload": sizes if json else _shortened([f"{n}  {s}" for n, s in sizes.items()]),
-            "to remove from the head": planned.delete if json else _shortened(planned.delete),
-            "card": done.card_difference if json else _shortened(done.card_difference),
-        }
-    terminal.show(facts, quiet=quiet, json=json)
+    terminal.show(push_facts(done, dry_run=dry_run, json=json), quiet=quiet, json=json)
 
 
 def pull(
@@ -130,6 +107,56 @@ def peek(
 
     quiet_client(bars=False)
     terminal.show(peek_dataset(repository), quiet=quiet, json=json)
+
+
+def push_facts(done: "Push", *, dry_run: bool, json: bool) -> dict[str, Any]:
+    """Say what a push did, or would do.
+
+    Parameters
+    ----------
+    done : Push
+    dry_run : bool
+    json : bool
+        For programs: long lists are given as a whole.
+
+    Returns
+    -------
+    dict
+
+    Examples
+    --------
+    >>> from ceria_data.publication import Publication
+    >>> from ceria_data.push import Push
+    >>> there = Publication("1.0.0", True, False, "c0ffee", {}, [], {})
+    >>> push_facts(Push("user/name", "v1.0.0", {}, there), dry_run=False, json=True)["state"]
+    'there already, nothing done'
+    """
+    planned = done.planned
+    state = "there already, nothing done"
+    if not planned.published:
+        state = "would be published" if dry_run else "published"
+    facts: dict[str, Any] = {
+        "repository": done.repo_id,
+        "new repository": not planned.exists,
+        "private": planned.private,
+        "version": planned.version,
+        "tag": done.tag,
+        "commit": done.commit,
+        "state": state,
+        "files": len(done.files),
+        "bytes": sum(file.size for file in done.files.values()),
+        **({"notes": done.notes} if done.notes else {}),
+    }
+    if dry_run and not planned.published:
+        sizes = {name: file.size for name, file in planned.upload.items()}
+        facts |= {
+            "bytes to upload": planned.upload_bytes,
+            "commits": planned.commits,
+            "to upload": sizes if json else _shortened([f"{n}  {s}" for n, s in sizes.items()]),
+            "to remove from the head": planned.delete if json else _shortened(planned.delete),
+            "card": done.card_difference if json else _shortened(done.card_difference),
+        }
+    return facts
 
 
 def _shortened(lines: list[str]) -> list[str]:

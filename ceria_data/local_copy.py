@@ -1,18 +1,16 @@
 """A dataset of the Hub on this computer: where it was pulled before, or pulled now."""
 
-import sys
 from pathlib import Path
 
-from ceria_data import terminal
-from ceria_data.address import Kind, newest, parse_address
+from ceria_data.address import Address, Kind, address_of
 from ceria_data.dataset_pull import pull_dataset
-from ceria_data.errors import HubError, NotOnHubError
 from ceria_data.part import read_part
-from ceria_data.pulled import pulled_place, pulled_versions
+from ceria_data.pull import OnProgress
+from ceria_data.pulled import find_or_pull
 
 
 def local_copy(repository: str, split: str | None = None, version: str | None = None) -> Path:
-    """Find a version in the cache, or pull it there.
+    """Find a version of a dataset in the cache, or pull it there.
 
     A version that was pulled before is not asked for again: it never changes.
 
@@ -41,28 +39,15 @@ def local_copy(repository: str, split: str | None = None, version: str | None = 
     --------
     >>> local_copy("user/name@1.0.0", version="2.0.0")
     Traceback (most recent call last):
-    ceria_data.errors.HubError: 'user/name@1.0.0' names a version, and version='2.0.0' another...
+    ceria_data.errors.HubError: 'user/name@1.0.0' names a version, and '2.0.0' is another...
     """
-    address = parse_address(repository)
-    if version is not None:
-        wanted = parse_address(f"{address.repo_id}@{version}")
-        if address.version not in (None, wanted.version):
-            raise HubError(f"{repository!r} names a version, and {version=} another; give one")
-        address = wanted
-    known = pulled_versions(address.repo_id, Kind.DATASET)
-    if address.version in known:
-        place = pulled_place(address.repo_id, str(address.version), Kind.DATASET)
-        part = read_part(place)
-        if part is None or split in part:
-            return place
-    try:
-        with terminal.progress(quiet=not sys.stderr.isatty()) as advance:
-            return pull_dataset(str(address), on_progress=advance).folder
-    except NotOnHubError:
-        raise
-    except HubError as error:
-        if not known:
-            raise
-        raise HubError(
-            f"{error}; version {newest(known)} was pulled before: name it, or set HF_HUB_OFFLINE=1"
-        ) from error
+
+    def is_enough(folder: Path) -> bool:
+        part = read_part(folder)
+        return part is None or split in part
+
+    def pull(address: Address, on_progress: OnProgress) -> Path:
+        return pull_dataset(str(address), on_progress=on_progress).folder
+
+    address = address_of(repository, Kind.DATASET, version)
+    return find_or_pull(address, Kind.DATASET, pull, is_enough)

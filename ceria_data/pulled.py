@@ -1,9 +1,12 @@
 """Versions that were pulled before, in the user's cache folder."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from ceria_data.address import Address, Kind, newest, version_of
-from ceria_data.errors import NotOnHubError
+from ceria_data import terminal
+from ceria_data.address import Address, Kind, by_number, is_repository, newest, tag_of, version_of
+from ceria_data.errors import HubError, NotOnHubError
 from ceria_data.home import home
 
 
@@ -41,6 +44,25 @@ def pulled_versions(repo_id: str, kind: Kind) -> list[str]:
     return [version for folder in folders if (version := version_of(folder.name))]
 
 
+def all_pulled(kind: Kind) -> list[tuple[Address, Path]]:
+    """List everything of a kind that is in the cache, by repository and version.
+
+    Examples
+    --------
+    >>> all(folder.is_dir() for _, folder in all_pulled(Kind.MODEL))
+    True
+    """
+    found = []
+    for folder in sorted((home() / "pulled" / f"{kind.value}s").glob("*--*")):
+        repo_id = folder.name.replace("--", "/")
+        versions = pulled_versions(repo_id, kind) if is_repository(repo_id) else []
+        found += [
+            (Address(repo_id, version), folder / tag_of(version))
+            for version in sorted(versions, key=by_number)
+        ]
+    return found
+
+
 def from_cache(address: Address, kind: Kind) -> Path:
     """Find a version that was pulled before, without any connection.
 
@@ -75,3 +97,54 @@ def from_cache(address: Address, kind: Kind) -> Path:
             f"({there}); unset HF_HUB_OFFLINE and pull it"
         )
     return pulled_place(address.repo_id, address.version or newest(versions), kind)
+
+
+def find_or_pull(
+    address: Address,
+    kind: Kind,
+    pull: Callable[[Address, Callable[[str, int, int, int], None]], Path],
+    is_enough: Callable[[Path], bool] = lambda folder: True,
+) -> Path:
+    """Find a version in the cache, or pull it there; bars are shown in a terminal.
+
+    Parameters
+    ----------
+    address : Address
+        Without a version the newest on the Hub is meant.
+    kind : Kind
+    pull : callable
+        Pulls an address, tells of its progress (unit, done, total, there before), and names
+        the folder.
+    is_enough : callable
+        Says of the folder in the cache whether it will do.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    HubError
+        If the Hub cannot be reached; it names what was pulled before.
+
+    Examples
+    --------
+    >>> find_or_pull(Address("nobody/nothing"), Kind.MODEL, lambda address, tell: Path("pulled"))
+    PosixPath('pulled')
+    """
+    known = pulled_versions(address.repo_id, kind)
+    if address.version in known:
+        place = pulled_place(address.repo_id, str(address.version), kind)
+        if is_enough(place):
+            return place
+    try:
+        with terminal.progress(quiet=not sys.stderr.isatty()) as advance:
+            return pull(address, advance)
+    except NotOnHubError:
+        raise
+    except HubError as error:
+        if not known:
+            raise
+        raise HubError(
+            f"{error}; version {newest(known)} was pulled before: name it, or set HF_HUB_OFFLINE=1"
+        ) from error

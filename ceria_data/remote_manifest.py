@@ -9,7 +9,7 @@ from ceria_data.address import Address, tag_of
 from ceria_data.download import fetch_files
 from ceria_data.errors import NotADatasetError, TransferError
 from ceria_data.hub import Hub
-from ceria_data.shared_files import SharedFile, check_names, differences, summary
+from ceria_data.shared_files import SharedFile, check_listing, check_names
 from ceria_data.store import MANIFEST, MANIFEST_SHA256, read_manifest
 
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -109,17 +109,7 @@ def listed_in(
     for name in (MANIFEST, MANIFEST_SHA256):
         # As the Hub has them: the manifest cannot hold its own checksum.
         expected[name] = listed[name]
-    wrong = {
-        name: what
-        for name, what in differences(listed, expected).items()
-        # A git blob and a sha256 cannot be compared before the file is here.
-        if what != "has another content" or listed[name].sha256
-    }
-    if wrong:
-        raise TransferError(
-            f"{source} does not hold what its manifest lists: {summary(wrong)}; nothing of it is "
-            "used; tell its owner"
-        )
+    check_listing(listed, expected, source, "manifest")
     return expected
 
 

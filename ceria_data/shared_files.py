@@ -124,6 +124,43 @@ def summary(wrong: Mapping[str, str], most: int = 3) -> str:
     return ", ".join(shown) + (f", and {more} more" if more else "")
 
 
+def check_listing(
+    listed: Mapping[str, SharedFile], expected: Mapping[str, SharedFile], source: str, record: str
+) -> None:
+    """Refuse a version of which the Hub lists other files than the version's own record.
+
+    Parameters
+    ----------
+    listed : mapping of str to SharedFile
+    expected : mapping of str to SharedFile
+        What the record says. A checksum is compared where both sides have the same kind of it.
+    source, record : str
+        For the message.
+
+    Raises
+    ------
+    TransferError
+
+    Examples
+    --------
+    >>> check_listing({"a": SharedFile(1, git_oid="0")}, {"a": SharedFile(1, "f")}, "user/name", "")
+    >>> check_listing({}, {"a": SharedFile(1, "f")}, "user/name", "manifest")
+    Traceback (most recent call last):
+    ceria_data.errors.TransferError: user/name does not hold what its manifest lists: 'a' is...
+    """
+    wrong = {
+        name: what
+        for name, what in differences(listed, expected).items()
+        # A git blob and a sha256 cannot be compared before the file is here.
+        if what != "has another content" or listed[name].sha256
+    }
+    if wrong:
+        raise TransferError(
+            f"{source} does not hold what its {record} lists: {summary(wrong)}; nothing of it is "
+            "used; tell its owner"
+        )
+
+
 def check_names(names: Iterable[str], source: str) -> None:
     """Refuse names from elsewhere that could leave the folder they are meant for.
 

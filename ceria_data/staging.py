@@ -41,8 +41,15 @@ class Staging:
         return self.out.parent / f".{self.out.name}.replaced"
 
 
-def check_place(staging: Staging, *, resume: bool, overwrite: bool) -> None:
-    """Refuse a place that no build may use, before anything is written.
+def check_place(staging: Staging, *, resume: bool, overwrite: bool, record: str = MANIFEST) -> None:
+    """Refuse a place that nothing may be made in, before anything is written.
+
+    Parameters
+    ----------
+    staging : Staging
+    resume, overwrite : bool
+    record : str
+        File by which a folder is known as one of ours.
 
     Raises
     ------
@@ -61,8 +68,8 @@ def check_place(staging: Staging, *, resume: bool, overwrite: bool) -> None:
     refuse_inside_dataset(out)
     if out.is_mount() or out.resolve() in (Path.cwd(), *Path.cwd().parents):
         raise OutputError(f"{out} cannot be replaced by a new folder; name a folder inside it")
-    if occupied(out) and not (out / MANIFEST).is_file():
-        raise OutputError(f"{out} holds files that are no dataset; choose another --out")
+    if occupied(out) and not (out / record).is_file():
+        raise OutputError(f"{out} holds files, but no {record}; choose another --out")
 
 
 def occupied(out: Path) -> bool:
@@ -106,17 +113,23 @@ def nothing_left_to_do(staging: Staging, *, resume: bool, overwrite: bool) -> bo
 
 
 @contextmanager
-def locked(staging: Staging) -> Iterator[None]:
-    """Hold the build's place; the lock ends with the process, however it ends.
+def locked(staging: Staging, *, wait: bool = False) -> Iterator[None]:
+    """Hold a place; the lock ends with the process, however it ends.
+
+    Parameters
+    ----------
+    staging : Staging
+    wait : bool
+        Wait for another command that holds it.
 
     Raises
     ------
     OutputError
-        If another build holds it.
+        If another command holds it.
     """
     lock = FileLock(staging.out.parent / f".{staging.out.name}.lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=-1 if wait else 0)
     except Timeout as error:
         raise OutputError(f"another command is writing {staging.out}; wait for it") from error
     except OSError as error:
@@ -242,7 +255,7 @@ def publish(staging: Staging) -> None:
     fsync(staging.dataset)
     if occupied(staging.out):
         if not (staging.folder / _REPLACES).is_file():
-            raise OutputError(f"{staging.out} holds a dataset by now; it was not replaced")
+            raise OutputError(f"{staging.out} is taken by now; it was not replaced")
         shutil.rmtree(staging.replaced, ignore_errors=True)
         staging.out.rename(staging.replaced)
     staging.dataset.rename(staging.out)

@@ -2,8 +2,9 @@
 
 from ceria_data import __version__
 from ceria_models.model import Model
+from ceria_models.model_places import DEFAULT, list_models
 from ceria_models.prediction import Prediction, predict
-from ceria_models.weights import DEFAULT, from_pretrained, list_models
+from ceria_models.weights import from_pretrained
 
 __all__ = [
     "DEFAULT",

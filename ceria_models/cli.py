@@ -9,6 +9,7 @@ import typer
 from ceria_data import __version__, terminal
 from ceria_data.errors import CeriaError, ConfigError
 from ceria_data.terminal import Debug, Json, Quiet
+from ceria_models.cli_hub import add_hub_commands
 
 app = typer.Typer(
     name="ceria-models",
@@ -26,7 +27,8 @@ Device = Annotated[str, typer.Option(help="cpu or gpu.", metavar="DEVICE")]
 ModelName = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="Name of a bundled model, a folder, or a repository on the Hub."
+        metavar="MODEL",
+        help="Name of a bundled model, a folder, or user/net@1.0.0 on the Hub.",
     ),
 ]
 
@@ -42,14 +44,14 @@ def _version(
 
 @app.command("list")
 def list_(quiet: Quiet = False, json: Json = False, debug: Debug = False) -> None:
-    """List the bundled models."""
-    from ceria_models.weights import list_models
+    """List the models that come with the package, and those that were pulled from the Hub."""
+    from ceria_models.model_places import list_models
 
     table = list_models()
     facts: dict[str, Any] = {
         row["name"]: (
-            f"{row['architecture']}, {row['parameters'] / 1e6:.2g} million weights, "
-            f"trained on {row['dataset']}" + (" (default)" if row["default"] else "")
+            f"{row['source']}, {row['architecture']}, {row['parameters'] / 1e6:.2g} million "
+            f"weights, trained on {row['dataset']}" + (" (default)" if row["default"] else "")
         )
         for row in table.to_dict("records")
     }
@@ -130,7 +132,7 @@ def predict(
     ],
     out: Annotated[Path, typer.Option(help="New folder for tables and pictures.")],
     model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="By default the bundled one.")
+        str | None, typer.Option(metavar="MODEL", help="Also user/net@1.0.0 on the Hub [bundled].")
     ] = None,
     pixel_size: Annotated[
         float | None, typer.Option(metavar="A", help="Pixel size at the specimen [Å].")
@@ -296,6 +298,9 @@ def card(
         Path | None,
         typer.Option(help="File for the card; by default card and figures go into MODEL."),
     ] = None,
+    version: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Give MODEL this version, as in 1.1.0.")
+    ] = None,
     quiet: Quiet = False,
     json: Json = False,
     debug: Debug = False,
@@ -303,7 +308,7 @@ def card(
     """Write the card of a model: what it is, how well it counts, where it does not apply."""
     from ceria_models.card_run import write_card
 
-    facts = write_card(model, evaluation or [], out)
+    facts = write_card(model, evaluation or [], out, version)
     terminal.show(facts, quiet=quiet, json=json)
 
 
@@ -405,6 +410,9 @@ def _set_threads(threads: int | None) -> None:
 
     if threads is not None:
         torch.set_num_threads(threads)
+
+
+add_hub_commands(app)
 
 
 def main() -> None:

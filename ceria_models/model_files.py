@@ -21,6 +21,8 @@ TEST = "test.safetensors"
 EVALUATION = "evaluation.json"
 CARD = "README.md"
 CHECKSUMS = "sha256.json"
+ONNX = "net.onnx"
+"""The exported net, for other programs; only models from the Hub have it, on request."""
 SEALED = (CONFIG, WEIGHTS, TEST, EVALUATION)
 """What programs read. The card is for people, who may add to it; nothing else is looked at."""
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
@@ -85,24 +87,32 @@ def read_config(folder: Path) -> ModelConfig:
         raise NotAModelError(f"{file} cannot be read: {error}") from error
 
 
-def write_checksums(folder: Path) -> None:
+def write_checksums(folder: Path, *, onnx: bool = False) -> dict[str, str]:
     """Write the sha256 of the files of a model that programs read, so that damage is seen.
 
     Parameters
     ----------
     folder : Path
+    onnx : bool
+        Seal the exported net too. One that is not sealed is a file of the user's own.
+
+    Returns
+    -------
+    dict of str to str
+        The checksums.
 
     Examples
     --------
     >>> from tempfile import mkdtemp
     >>> folder = Path(mkdtemp())
     >>> _ = (folder / CONFIG).write_text("{}")
-    >>> write_checksums(folder)
-    >>> list(json.loads((folder / CHECKSUMS).read_text()))
+    >>> list(write_checksums(folder))
     ['config.json']
     """
-    sums = {name: file_sha256(folder / name) for name in SEALED if (folder / name).is_file()}
+    names = (*SEALED, ONNX) if onnx else SEALED
+    sums = {name: file_sha256(folder / name) for name in names if (folder / name).is_file()}
     write_text(folder / CHECKSUMS, json.dumps(sums, indent=1) + "\n")
+    return sums
 
 
 def check_files(folder: Path, config: ModelConfig, without: tuple[str, ...] = ()) -> dict[str, str]:
@@ -111,8 +121,8 @@ def check_files(folder: Path, config: ModelConfig, without: tuple[str, ...] = ()
     The files are compared with their checksums, and the header of the weights with the net of
     the config; nothing of the size of the net is allocated. Whole files that belong to another
     net, or that are pickles, are no damage, whether their checksums were made anew or not.
-    Evaluations may be missing, but must be as they were if they are there. Names that are not
-    of a model are not looked at.
+    Evaluations may be missing, but must be as they were if they are there; an exported net is
+    compared if it was sealed. Names that are not of a model are not looked at.
 
     Parameters
     ----------
@@ -143,10 +153,10 @@ def check_files(folder: Path, config: ModelConfig, without: tuple[str, ...] = ()
     """
     for name in (WEIGHTS, TEST):
         _refuse_pickle(folder / name)
-    sums = _read_checksums(folder)
+    sums = read_checksums(folder)
     changed = [
         name
-        for name in SEALED
+        for name in ((*SEALED, ONNX) if ONNX in sums else SEALED)
         if name not in without
         and not (name == EVALUATION and name not in sums and not (folder / name).exists())
         and not _as_sealed(folder / name, sums.get(name))
@@ -171,6 +181,37 @@ def check_files(folder: Path, config: ModelConfig, without: tuple[str, ...] = ()
             "damaged: get the model anew"
         )
     return sums
+
+
+def read_checksums(folder: Path) -> dict[str, str]:
+    """Read the checksums of a model; one without them is not whole.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    dict of str to str
+
+    Raises
+    ------
+    WeightsError
+        If there are none.
+
+    Examples
+    --------
+    >>> read_checksums(Path("no-such-folder"))
+    Traceback (most recent call last):
+    ceria_models.errors.WeightsError: no-such-folder/sha256.json cannot be read...
+    """
+    try:
+        sums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+        return {str(name): str(value) for name, value in sums.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise WeightsError(
+            f"{folder / CHECKSUMS} cannot be read ({error}); get the model anew"
+        ) from error
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
@@ -201,17 +242,6 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError) as error:
         raise NotAModelError(f"{file} is not a safetensors file: {error}") from error
     return tensors
-
-
-def _read_checksums(folder: Path) -> dict[str, str]:
-    """Read the checksums of a model; one without them is not whole."""
-    try:
-        sums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
-        return {str(name): str(value) for name, value in sums.items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise WeightsError(
-            f"{folder / CHECKSUMS} cannot be read ({error}); get the model anew"
-        ) from error
 
 
 def _as_sealed(file: Path, sha256: str | None) -> bool:

@@ -1,19 +1,17 @@
 """Models on the disk, bundled and on the Hub: strict, and without pickles."""
 
 import hashlib
-import re
 import shutil
-from importlib import resources
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
-import pandas as pd
 import torch
 from safetensors.torch import save, save_file
 from torch import Tensor
 
+from ceria_data.address import is_version
 from ceria_data.dataset import open_dataset
 from ceria_data.errors import OutputError
 from ceria_data.store import write_text
@@ -23,10 +21,9 @@ from ceria_models.model import Model, config_json, run_net
 from ceria_models.model_evaluation import ModelEvaluation, read_model_evaluation
 from ceria_models.model_files import (
     CARD,
-    CHECKSUMS,
     CONFIG,
     EVALUATION,
-    SEALED,
+    ONNX,
     TEST,
     WEIGHTS,
     check_files,
@@ -34,46 +31,12 @@ from ceria_models.model_files import (
     read_tensors,
     write_checksums,
 )
+from ceria_models.model_places import model_folder
 from ceria_models.nets import ColumnNet, create_net
 
-DEFAULT = "residual-unet-base"
-"""Name of the bundled single-frame net."""
 _TEST_SHAPE = (56, 64)
 _TOLERANCE = 2e-3
 """Largest difference of probabilities that other machines' rounding may make."""
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-
-
-def bundled_models() -> list[str]:
-    """Name the models that come with the package."""
-    return sorted(config.parent.name for config in _bundle().glob(f"*/{CONFIG}"))
-
-
-def list_models() -> pd.DataFrame:
-    """List the bundled models.
-
-    Returns
-    -------
-    DataFrame
-        name, version, architecture, parameters, dataset, default.
-    """
-    rows = []
-    for name in bundled_models():
-        config = read_config(_bundle() / name)
-        with torch.device("meta"):
-            net = create_net(config.net.settings())
-        rows.append(
-            {
-                "name": name,
-                "version": config.version,
-                "architecture": config.net.architecture,
-                "parameters": sum(p.numel() for p in net.parameters()),
-                "dataset": config.training.dataset,
-                "default": name == DEFAULT,
-            }
-        )
-    names = ["name", "version", "architecture", "parameters", "dataset", "default"]
-    return pd.DataFrame(rows, columns=names)
 
 
 def from_pretrained(name_or_repo_or_path: str | Path, revision: str | None = None) -> Model:
@@ -83,22 +46,34 @@ def from_pretrained(name_or_repo_or_path: str | Path, revision: str | None = Non
     ----------
     name_or_repo_or_path : str or Path
         Name of a bundled model, else a folder, else a repository of the Hugging Face Hub
-        (``user/net``).
+        (``user/net``, or ``user/net@1.0.0``). What was fetched from there once stays in the
+        cache, and a version in the cache is not asked for again.
     revision : str, optional
-        Tag or commit on the Hub.
+        Version, ``1.0.0``, or its tag, ``v1.0.0``; no branch and no commit, since only tags
+        are versions that `ceria-models push` checked. Without it the newest on the Hub.
 
     Returns
     -------
     Model
+        Every weight is that of the file: nothing is filled in or left over.
 
     Raises
     ------
     NotAModelError
-        If nothing of that name is found, or it holds no model that this version can load.
+        If nothing of that name is found, it holds no model that this version can load, or it
+        is another version.
     WeightsError
         If a file is damaged or missing.
+    HubError, TransferError
+        If the Hub has no such repository or version, cannot be reached, or sends other files
+        than the version lists.
+
+    Examples
+    --------
+    >>> from_pretrained("residual-unet-base").config.sampling_A
+    0.2
     """
-    return load_model(_folder_of(name_or_repo_or_path, revision))
+    return load_model(model_folder(name_or_repo_or_path, revision))
 
 
 def model_name(name_or_repo_or_path: str | Path) -> str:
@@ -120,10 +95,10 @@ def model_name(name_or_repo_or_path: str | Path) -> str:
 
     Examples
     --------
-    >>> model_name(DEFAULT) == DEFAULT
-    True
+    >>> model_name("residual-unet-base")
+    'residual-unet-base'
     """
-    return read_config(_folder_of(name_or_repo_or_path, None)).name
+    return read_config(model_folder(name_or_repo_or_path, None)).name
 
 
 def load_model(folder: Path) -> Model:
@@ -196,10 +171,43 @@ def attach_evaluation(folder: Path, measured: ModelEvaluation) -> None:
     NotAModelError, WeightsError
         As `from_pretrained`.
     """
-    check_files(folder, read_config(folder), without=(EVALUATION,))
+    sealed = check_files(folder, read_config(folder), without=(EVALUATION,))
     partial = folder / f"{EVALUATION}.partial"
     measured.write(partial)
     partial.replace(folder / EVALUATION)
+    write_checksums(folder, onnx=ONNX in sealed)
+    write_text(folder / CARD, card_of(folder))
+
+
+def give_version(folder: Path, version: str) -> None:
+    """Give a model another version, and write the card anew.
+
+    An exported net in the folder names the old version, and is no longer sealed.
+
+    Parameters
+    ----------
+    folder : Path
+    version : str
+        Three numbers.
+
+    Raises
+    ------
+    OutputError
+        If it is no version.
+    NotAModelError, WeightsError
+        As `from_pretrained`.
+
+    Examples
+    --------
+    >>> give_version(Path("my-model"), "newest")
+    Traceback (most recent call last):
+    ceria_data.errors.OutputError: 'newest' is no version; expected three numbers such as 1.0.0
+    """
+    if not is_version(version):
+        raise OutputError(f"{version!r} is no version; expected three numbers such as 1.0.0")
+    config = read_config(folder)
+    check_files(folder, config)
+    write_text(folder / CONFIG, config_json(config.model_copy(update={"version": version})))
     write_checksums(folder)
     write_text(folder / CARD, card_of(folder))
 
@@ -226,7 +234,7 @@ def card_of(name_or_path: str | Path, measured: ModelEvaluation | None = None) -
     """
     from ceria_models.card import model_card  # slow to import, and not needed to predict
 
-    folder = _folder_of(name_or_path, None)
+    folder = model_folder(name_or_path, None)
     config = read_config(folder)
     sums = check_files(folder, config)
     if measured is None and (folder / EVALUATION).is_file():
@@ -283,7 +291,7 @@ def verify_model(name_or_repo_or_path: str | Path, revision: str | None = None) 
     NotAModelError
         As `from_pretrained`.
     """
-    folder = _folder_of(name_or_repo_or_path, revision)
+    folder = model_folder(name_or_repo_or_path, revision)
     model = load_model(folder)
     stored = read_tensors(folder / TEST)
     again = _test_case(model)["probability"]
@@ -340,44 +348,3 @@ def _test_case(model: Model) -> dict[str, Tensor]:
     output = run_net(model.net, net_input(counts, float(counts.mean()), dose))
     probability = torch.softmax(torch.from_numpy(output.logits), dim=1)
     return {"counts": torch.from_numpy(counts), "probability": probability.contiguous()}
-
-
-def _folder_of(name_or_repo_or_path: str | Path, revision: str | None) -> Path:
-    """Find the folder of a model; one on the Hub is fetched."""
-    name = str(name_or_repo_or_path)
-    if name in bundled_models():
-        return _bundle() / name
-    if Path(name).is_dir():
-        return Path(name)
-    if _REPOSITORY.fullmatch(name):
-        return _download(name, revision)
-    bundled = ", ".join(bundled_models()) or "none in this version"
-    raise NotAModelError(
-        f"{name} is neither a bundled model ({bundled}), nor a folder, nor a repository such as "
-        "user/net; `ceria-models train` makes a model"
-    )
-
-
-def _bundle() -> Path:
-    return Path(str(resources.files("ceria_models"))) / "weights"
-
-
-def _download(repository: str, revision: str | None) -> Path:
-    """Fetch the files of a model, and none of another kind, into the Hub's cache."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(
-            snapshot_download(
-                repository,
-                revision=revision,
-                allow_patterns=[*SEALED, CHECKSUMS, CARD],
-            )
-        )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        at = f" at {revision}" if revision else ""
-        raise NotAModelError(
-            f"{repository}{at} is neither bundled nor a folder, and could not be fetched from the "
-            f"Hugging Face Hub: {error}"
-        ) from error

@@ -82,17 +82,49 @@ def _client(_hub, tmp_path_factory):
 @pytest.fixture
 def on_hub(hub, _client, tmp_path):
     """Run a command of ceria-data in a process of its own, with an empty cache at first."""
+    return _caller(_client, tmp_path / "home")
 
+
+@pytest.fixture(scope="session")
+def _models_client(_hub, tmp_path_factory):
+    from tests.hub_client import Client
+
+    client = Client(_hub, tmp_path_factory.mktemp("client"), "ceria_models")
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def models_on_hub(hub, _models_client, tmp_path):
+    """The same for ceria-models."""
+    return _caller(_models_client, tmp_path / "home")
+
+
+def _caller(client, home):
     def call(*arguments, **more):
-        return _client(*arguments, home=tmp_path / "home", **more)
+        return client(*arguments, home=home, **more)
 
-    call.client = _client
-    call.home = tmp_path / "home"
-    call.cache = tmp_path / "home" / "ceria"
+    call.client = client
+    call.home = home
+    call.cache = home / "ceria"
     return call
+
+
+@pytest.fixture(scope="session")
+def net_folder(tmp_path_factory):
+    """A small model with a card, for reading only."""
+    from tests.ceria_models.make_model import saved
+
+    return saved(tmp_path_factory.mktemp("net") / "net", version="0.1.0")
+
+
+@pytest.fixture
+def net(net_folder, tmp_path):
+    """A copy of the small model that a test may change."""
+    return shutil.copytree(net_folder, tmp_path / "net")
 
 
 @pytest.fixture
 def repo_id():
     """A repository that no other test uses."""
-    return f"me/dataset-{next(_NUMBERS)}"
+    return f"me/name-{next(_NUMBERS)}"

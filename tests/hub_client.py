@@ -1,10 +1,11 @@
-"""Commands of `ceria-data` in processes of their own, against the loopback Hub.
+"""Commands of both programs in processes of their own, against the loopback Hub.
 
 The client reads ``HF_ENDPOINT`` when it is imported, and importing takes longer than most of
 what is tested. So one process is started with the environment of the Hub and imports
 everything; every command runs in a fork of it, which can be killed. `fresh` starts Python anew.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -18,6 +19,11 @@ from pathlib import Path
 from tests.hub_server import TOKEN, HubServer
 
 ROOT = Path(__file__).parents[1]
+IMPORTED = {
+    "ceria_data": ("cli", "cli_hub", "dataset_pull", "dataset_push", "verify"),
+    "ceria_models": ("cli", "model_pull", "model_push", "prediction_run"),
+}
+"""What a command would import, by program."""
 
 
 @dataclass
@@ -56,10 +62,12 @@ def environment(server: HubServer, home: Path, **more: str) -> dict[str, str]:
 class Client:
     """Runs commands; each in a fork of a process that has imported everything."""
 
-    def __init__(self, server: HubServer, home: Path, **more: str) -> None:
+    def __init__(
+        self, server: HubServer, home: Path, program: str = "ceria_data", **more: str
+    ) -> None:
         self.server = server
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.hub_client"],
+            [sys.executable, "-m", "tests.hub_client", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment(server, home, **more),
@@ -101,10 +109,12 @@ class Client:
         self._process.stdout.close()
 
 
-def fresh(server: HubServer, *arguments, home: Path, **more: str) -> Outcome:
+def fresh(
+    server: HubServer, *arguments, home: Path, program: str = "ceria_data", **more: str
+) -> Outcome:
     """Run a command in a new Python."""
     done = subprocess.run(
-        [sys.executable, "-m", "ceria_data", *map(str, arguments)],
+        [sys.executable, "-m", program, *map(str, arguments)],
         env=environment(server, home, **more),
         cwd=home,
         capture_output=True,
@@ -114,12 +124,13 @@ def fresh(server: HubServer, *arguments, home: Path, **more: str) -> Outcome:
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
-def _serve() -> None:
-    import ceria_data.cli
-    import ceria_data.cli_hub
-    import ceria_data.dataset_pull
-    import ceria_data.dataset_push
-    import ceria_data.verify
+def _serve(program: str) -> None:
+    for name in IMPORTED[program]:
+        importlib.import_module(f"{program}.{name}")
+    if program == "ceria_models":
+        # Nets of no size make torch import the rest of itself, once and not in every command.
+        importlib.import_module("ceria_models.model_places").list_models()
+    app = importlib.import_module(f"{program}.cli").app
     from ceria_data.errors import CeriaError
     from ceria_data.terminal import run
 
@@ -133,8 +144,8 @@ def _serve() -> None:
                 os.chdir(request["cwd"])
                 for number, file in zip((1, 2), request["files"], strict=True):
                     os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-                sys.argv = ["ceria-data", *request["arguments"]]
-                code = run(ceria_data.cli.app, CeriaError)
+                sys.argv = [program.replace("_", "-"), *request["arguments"]]
+                code = run(app, CeriaError)
             except Exception:
                 sys.excepthook(*sys.exc_info())
                 code = 1
@@ -148,4 +159,4 @@ def _serve() -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(sys.argv[1])

@@ -274,7 +274,7 @@ class _Handler(BaseHTTPRequestHandler):
         for pattern, method in _ROUTES:
             match = re.fullmatch(pattern, f"{self.command} {parts.path}")
             if match:
-                return method(self, *(unquote(group) for group in match.groups()))
+                return method(self, *(unquote(group or "") for group in match.groups()))
         return _error(404, f"the loopback Hub does not answer {self.command} {parts.path}")
 
     @property
@@ -420,7 +420,7 @@ class _Handler(BaseHTTPRequestHandler):
             reply.headers["Link"] = f'<{url}>; rel="next"'
         return reply
 
-    def resolve(self, kind: str | None, repo_id: str, revision: str, path: str) -> Reply:
+    def resolve(self, kind: str, repo_id: str, revision: str, path: str) -> Reply:
         repository, oid = self._at(kind or "models", repo_id, revision)
         blob = repository.commits[oid].get(path)
         if blob is None:

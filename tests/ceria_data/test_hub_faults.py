@@ -1,14 +1,21 @@
 """Faults between the Hub and this computer: what arrives is right, or nothing is accepted."""
 
 import json
-import random
-import threading
-from dataclasses import dataclass
 
 import pytest
 
 from ceria_data.store import read_manifest, write_manifest
 from tests.hub_client import Client
+from tests.hub_faults import (
+    TREE,
+    Killer,
+    beside,
+    body,
+    headers,
+    points,
+    with_other,
+    without,
+)
 from tests.hub_server import Blob, Fault, cut, flip, status
 from tests.tiny import contents, new_version
 
@@ -27,45 +34,6 @@ def resolve(name, method="GET"):
     return f"^{method} /datasets/.*/resolve/[^/]+/{name}$"
 
 
-def body(change):
-    """Change the bytes of a file, and its length with them."""
-
-    def changed(reply):
-        reply.body = change(reply.body)
-
-    return changed
-
-
-def headers(**more):
-    def changed(reply):
-        reply.headers |= {key.replace("_", "-"): value for key, value in more.items()}
-
-    return changed
-
-
-def entries(change):
-    """Change the list of files that the Hub gives."""
-
-    def changed(reply):
-        reply.data = change(reply.data)
-
-    return changed
-
-
-def without(name):
-    return entries(lambda listed: [entry for entry in listed if entry["path"] != name])
-
-
-def beside(name):
-    entry = {"type": "file", "path": name, "size": 3, "oid": "0" * 40}
-    return entries(lambda listed: [*listed, entry])
-
-
-def with_other(name, key, value):
-    return entries(lambda listed: [e | ({key: value} if e["path"] == name else {}) for e in listed])
-
-
-TREE = "^GET .*/tree/[0-9a-f]{40}"
 NEVER_RIGHT = {
     **{f"a flipped bit early in {name}": (resolve(name), flip(0.1)) for name in FILES},
     **{f"a flipped bit late in {name}": (resolve(name), flip(0.95, 128)) for name in FILES},
@@ -286,31 +254,6 @@ def test_a_tag_that_lands_elsewhere_is_told(hub, on_hub, small_folder, repo_id):
     assert "the tag v0.1.0" in pushed.err
 
 
-@dataclass
-class Killer:
-    """Kills the running command at its n-th request: before the answer, or a little later."""
-
-    hub: object
-    client: Client
-    at: int
-    delay: float
-    seen: int = 0
-    struck: bool = False
-
-    def __call__(self, number, request):
-        self.seen += 1
-        if self.seen == self.at:
-            self.struck = True
-            if self.delay:
-                threading.Timer(self.delay, self._later).start()
-            else:
-                self.client.kill()
-
-    def _later(self):
-        if self.client.pid:
-            self.client.kill()
-
-
 @pytest.fixture(scope="module")
 def large_client(_hub, tmp_path_factory):
     """A client that uploads large files one by one, so that there is more to interrupt."""
@@ -335,12 +278,6 @@ def requests_of(_hub, _client, large_client, tiny_folder, tmp_path_factory):
 
 def is_large(path, size):
     return size > 300
-
-
-def points(seed, number):
-    """Draw when to kill: after which share of the requests, and how long after that one [s]."""
-    rng = random.Random(seed)
-    return [(round(rng.random(), 2), rng.choice([0, 0, 0.005, 0.05])) for _ in range(number)]
 
 
 @pytest.mark.slow

@@ -1,5 +1,8 @@
 """A model with fresh weights, for tests of everything around it."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import torch
 
 from ceria_data.dataset import open_dataset
@@ -55,3 +58,10 @@ def fresh(**net) -> Model:
             if name.endswith("scale"):
                 parameter.fill_(0.3)
     return model
+
+
+def saved(folder: Path, **facts) -> Path:
+    """Save a small model whose config has other facts, such as its version."""
+    model = fresh()
+    replace(model, config=model.config.model_copy(update=facts)).save_pretrained(folder)
+    return folder

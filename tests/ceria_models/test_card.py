@@ -14,9 +14,9 @@ from ceria_models.errors import EvaluationError, NotAModelError, TableError, Wei
 from ceria_models.evaluation_record import Bound, CountTable, Evaluation, Figure
 from ceria_models.finishing import measure_ranges
 from ceria_models.model_evaluation import ModelEvaluation, collect_evaluations
+from ceria_models.model_places import bundled_models
 from ceria_models.weights import (
     attach_evaluation,
-    bundled_models,
     card_of,
     from_pretrained,
     save_model,
@@ -317,3 +317,23 @@ def test_every_bundled_model_has_its_card():
 
 def test_doses_of_an_evaluation_keep_their_order():
     assert doses_of(evaluation()) == list(DOSES)
+
+
+def test_a_model_gets_another_version(monkeypatch, capsys, tmp_path):
+    from ceria_models.model_files import ONNX, read_checksums, write_checksums
+    from tests.ceria_models.test_cli import run
+
+    save_model(fresh(), tmp_path / "net", ModelEvaluation(own=[evaluation()]))
+    (tmp_path / "net" / ONNX).write_bytes(b"of version 0.0.0")
+    write_checksums(tmp_path / "net", onnx=True)
+    code, _, err = run(monkeypatch, capsys, "card", tmp_path / "net", "--version", "1.1.0")
+    assert code == 0, err
+    assert verify_model(tmp_path / "net")["version"] == "1.1.0"
+    assert ONNX not in read_checksums(tmp_path / "net")
+    card = (tmp_path / "net" / "README.md").read_text()
+    assert "# fresh 1.1.0\n" in card
+    assert "| data | 1.2.0 | test |" in card
+    for arguments in (["--version", "v1"], ["--version", "1.0.0", "--out", tmp_path / "card.md"]):
+        code, _, err = run(monkeypatch, capsys, "card", tmp_path / "net", *arguments)
+        assert code == 2
+    assert verify_model(tmp_path / "net")["version"] == "1.1.0"

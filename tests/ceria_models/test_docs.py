@@ -11,8 +11,9 @@ import yaml
 from ceria_data import cli as data_cli
 from ceria_data.dataset import open_dataset
 from ceria_models import cli as models_cli
+from ceria_models.model_places import DEFAULT, bundled_models
 from ceria_models.training_config import load_training_config
-from ceria_models.weights import DEFAULT, bundled_models, from_pretrained, save_model
+from ceria_models.weights import from_pretrained, save_model
 from tests.ceria_models.make_model import fresh
 from tests.tiny import TINY
 

@@ -8,8 +8,9 @@ from ceria_models.decoding import column_rows, find_peaks
 from ceria_models.domain import departures
 from ceria_models.errors import ImageError
 from ceria_models.model import CalibrationFacts, DecodingFacts, PixelOutput
+from ceria_models.model_places import DEFAULT
 from ceria_models.prediction import predict
-from ceria_models.weights import DEFAULT, from_pretrained
+from ceria_models.weights import from_pretrained
 from tests.ceria_models.make_model import fresh
 
 NONE = {species: CalibrationFacts.none(15) for species in ("Ce", "O")}

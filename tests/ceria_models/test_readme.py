@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ceria_models.weights import DEFAULT, bundled_models
+from ceria_models.model_places import DEFAULT, bundled_models
 
 README = Path(__file__).parents[2] / "README.md"
 NO_NETWORK = """
