@@ -12,7 +12,8 @@ from ceria_data.address import Kind, is_repository
 from ceria_data.errors import HubError
 from ceria_data.pulled import all_pulled
 from ceria_models.errors import NotAModelError
-from ceria_models.model_files import CONFIG, read_config
+from ceria_models.model_evaluation import ModelEvaluation, read_model_evaluation
+from ceria_models.model_files import CONFIG, EVALUATION, check_files, read_config
 from ceria_models.nets import create_net
 
 DEFAULT = "residual-unet-base"
@@ -110,6 +111,40 @@ def model_folder(name_or_repo_or_path: str | Path, revision: str | None = None) 
         f"{name} is neither a bundled model ({bundled}), nor a folder, nor a repository such as "
         "user/net; `ceria-models train` makes a model"
     )
+
+
+def bundled_evaluation(name: str) -> ModelEvaluation:
+    """Read the evaluations that are stored with a bundled model.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    ModelEvaluation
+
+    Raises
+    ------
+    NotAModelError
+        If no model of this name comes with the package.
+    WeightsError
+        If the model is damaged.
+    EvaluationError
+        If no evaluation is stored with it.
+
+    Examples
+    --------
+    >>> bundled_evaluation(DEFAULT).own[0].split
+    'test'
+    """
+    if name not in bundled_models():
+        raise NotAModelError(
+            f"{name} is no bundled model; expected {', '.join(bundled_models()) or 'none'}"
+        )
+    folder = _bundle() / name
+    check_files(folder, read_config(folder))
+    return read_model_evaluation(folder / EVALUATION)
 
 
 def _listed() -> Iterator[dict[str, Any]]:

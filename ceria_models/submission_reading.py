@@ -12,9 +12,9 @@ from ceria_models.boards import BOARDS, Board, board_of
 from ceria_models.errors import SubmissionError
 from ceria_models.evaluation_record import Evaluation, read_evaluation
 from ceria_models.model_evaluation import in_one_line
+from ceria_models.model_places import bundled_evaluation
 from ceria_models.submission import FACTS, Submission
 from ceria_models.submission_checks import faults_between, faults_of
-from ceria_models.weights import bundled_evaluation
 
 LARGEST = 1 << 20
 """Bytes of a file of figures; `submission.reduced` leaves out most of a report."""

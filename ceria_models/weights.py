@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import numpy as np
 import torch
-from safetensors.torch import save, save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ceria_data.address import is_version
@@ -141,11 +141,12 @@ def save_model(model: Model, folder: Path, measured: ModelEvaluation | None = No
     staging.mkdir()
     try:
         halves = _halves(model.net)
-        save_file(halves, staging / WEIGHTS)
+        # Not save_file: its files are for their owner only, however a user sets the umask.
+        (staging / WEIGHTS).write_bytes(save(halves))
         (staging / CONFIG).write_text(config_json(model.config), encoding="utf-8")
         rounded = create_net(model.config.net.settings()).eval()
         rounded.load_state_dict(_floats(halves))
-        save_file(_test_case(Model(model.config, rounded)), staging / TEST)
+        (staging / TEST).write_bytes(save(_test_case(Model(model.config, rounded))))
         if measured is not None:
             measured.write(staging / EVALUATION)
         write_checksums(staging)
@@ -240,40 +241,6 @@ def card_of(name_or_path: str | Path, measured: ModelEvaluation | None = None) -
     if measured is None and (folder / EVALUATION).is_file():
         measured = read_model_evaluation(folder / EVALUATION)
     return model_card(config, sums[WEIGHTS], measured)
-
-
-def bundled_evaluation(name: str) -> ModelEvaluation:
-    """Read the evaluations that are stored with a bundled model.
-
-    Parameters
-    ----------
-    name : str
-
-    Returns
-    -------
-    ModelEvaluation
-
-    Raises
-    ------
-    NotAModelError
-        If no model of this name comes with the package.
-    WeightsError
-        If the model is damaged.
-    EvaluationError
-        If no evaluation is stored with it.
-
-    Examples
-    --------
-    >>> bundled_evaluation(DEFAULT).own[0].split
-    'test'
-    """
-    if name not in bundled_models():
-        raise NotAModelError(
-            f"{name} is no bundled model; expected {', '.join(bundled_models()) or 'none'}"
-        )
-    folder = _bundle() / name
-    check_files(folder, read_config(folder))
-    return read_model_evaluation(folder / EVALUATION)
 
 
 def verify_model(name_or_repo_or_path: str | Path, revision: str | None = None) -> dict[str, Any]:

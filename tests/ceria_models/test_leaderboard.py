@@ -15,10 +15,10 @@ from ceria_models.boards import read_boards
 from ceria_models.evaluation import score_table
 from ceria_models.evaluation_record import read_evaluation
 from ceria_models.leaderboard import inert, leaderboard, missing_reason, task_table
+from ceria_models.model_places import DEFAULT, bundled_evaluation, bundled_models
 from ceria_models.prior import fit_prior
 from ceria_models.submission_checks import faults_of
 from ceria_models.submission_reading import read_entries
-from ceria_models.weights import DEFAULT, bundled_evaluation, bundled_models
 from tests.ceria_models.leaderboard_folder import (
     DATASET,
     PAIRS,

@@ -11,11 +11,11 @@ from ceria_data.errors import OutputError
 from ceria_models.boards import read_boards
 from ceria_models.errors import EvaluationError, SubmissionError
 from ceria_models.evaluation_record import read_evaluation
+from ceria_models.model_places import DEFAULT
 from ceria_models.strata import WINDOW
 from ceria_models.submission import reduced, write_submission
 from ceria_models.submission_checks import faults_of
 from ceria_models.submission_reading import LARGEST, read_entries
-from ceria_models.weights import DEFAULT
 from tests.ceria_models.leaderboard_folder import (
     PAIRS,
     board,

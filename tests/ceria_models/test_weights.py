@@ -35,6 +35,12 @@ def test_a_saved_model_loads_as_it_was_rounded(folder):
     assert verify_model(folder)["largest_difference"] < 1e-5
 
 
+def test_others_may_read_all_files_or_none(folder):
+    """A model that one user puts on a shared disk is for all who may read the folder."""
+    modes = {file.stat().st_mode for file in folder.iterdir()}
+    assert len(modes) == 1
+
+
 def test_saving_does_not_replace(folder):
     with pytest.raises(OutputError, match="exists already"):
         fresh().save_pretrained(folder)
