@@ -186,7 +186,7 @@ def test_overwrite_replaces_a_dataset(tiny):
 def test_overwrite_never_removes_a_folder_that_is_no_dataset(tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.txt").write_text("x")
-    with pytest.raises(OutputError, match="no dataset"):
+    with pytest.raises(OutputError, match=r"holds files, but no manifest\.json"):
         build_tiny(tmp_path / "home", overwrite=True)
     assert (tmp_path / "home" / "thesis.txt").exists()
 
