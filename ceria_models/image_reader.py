@@ -42,6 +42,10 @@ class ImageReader(nn.Module):
     (torch.Size([1, 2, 40, 50]), 0.0)
     """
 
+    slope: Tensor
+    slope_dose: Tensor
+    bias: Tensor
+
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.net = fixed_net(model.net).cpu()
