@@ -85,7 +85,7 @@ def model_card(
         config=config,
         texts=texts,
         identity=_identity(config, weights_sha256),
-        limits=_limits(config),
+        limits=limits_of(config),
         drawn=_drawn(config),
         training=yaml.safe_dump(config.training.config, sort_keys=False, allow_unicode=True),
         measured=None if measured is None else _measured(measured),
@@ -184,8 +184,18 @@ def _identity(config: ModelConfig, weights_sha256: str) -> Table:
     ]  # fmt: skip
 
 
-def _limits(config: ModelConfig) -> list[str]:
-    """Say what the net has seen, and what the program cannot tell by itself."""
+def limits_of(config: ModelConfig) -> list[str]:
+    """Say what the net has seen, and what the program cannot tell by itself.
+
+    Parameters
+    ----------
+    config : ModelConfig
+
+    Returns
+    -------
+    list of str
+        Sentences.
+    """
     domain = config.domain
     zone = "".join(str(index) for index in domain.zone_axis)
     lattice = _between(domain.lattice_parameter_A)

@@ -358,22 +358,36 @@ def submission(
 def export(
     model: ModelName,
     out: Annotated[
-        Path | None, typer.Option(help="New file, or a folder for it [./MODEL.onnx].")
+        Path | None,
+        typer.Option(help="New file, or a folder for it [./MODEL.onnx or ./MODEL.zip]."),
     ] = None,
-    format: Annotated[str, typer.Option(metavar="FORMAT", help="onnx.")] = "onnx",
+    format: Annotated[
+        str,
+        typer.Option(
+            metavar="FORMAT",
+            help="onnx, or bioimageio: a package of the BioImage Model Zoo for Fiji and napari.",
+        ),
+    ] = "onnx",
     quiet: Quiet = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Write a model for other programs, and compare what the file says with the model."""
-    from ceria_models.onnx_file import export_onnx
     from ceria_models.weights import from_pretrained
 
-    if format != "onnx":
-        raise typer.BadParameter(f"--format is {format!r}; expected onnx")
+    if format == "onnx":
+        from ceria_models.onnx_file import export_onnx as write
+
+        suffix = ".onnx"
+    elif format == "bioimageio":
+        from ceria_models.bioimageio_package import export_bioimageio as write
+
+        suffix = ".zip"
+    else:
+        raise typer.BadParameter(f"--format is {format!r}; expected onnx or bioimageio")
     loaded = from_pretrained(model)
-    file = out or Path(f"{loaded.config.name}.onnx")
-    terminal.show(export_onnx(loaded, file), quiet=quiet, json=json)
+    facts = write(loaded, out or Path(f"{loaded.config.name}{suffix}"))
+    terminal.show(facts, quiet=quiet, json=json)
 
 
 @app.command()

@@ -12,10 +12,10 @@ CHANNELS = 2
 REFERENCE_DOSE = 300.0
 """The dose channel is 0 at this dose [e-/Å²]."""
 
-_FOURTH_DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
-_NOISE_GAIN = float(_FOURTH_DIFFERENCE @ _FOURTH_DIFFERENCE)
+FOURTH_DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
+NOISE_GAIN = float(FOURTH_DIFFERENCE @ FOURTH_DIFFERENCE)
 """Growth of the variance of white noise under the difference, along one axis."""
-_DOSES = (1e-1, 1e7)
+DOSE_CHANNEL_ENDS = (1e-1, 1e7)
 """Outside, the dose channel stays at its end; both lie far outside any use."""
 
 
@@ -50,7 +50,7 @@ def apparent_dose(image: NDArray[np.floating] | NDArray[np.integer], sampling: f
     >>> bool(abs(apparent_dose(counts, 0.2) / 300 - 1) < 0.05)
     True
     """
-    width = len(_FOURTH_DIFFERENCE)
+    width = len(FOURTH_DIFFERENCE)
     if min(image.shape) < width:
         raise ImageError(f"an image of {image.shape} pixels is too small; expected {width} or more")
     mean = image.mean(dtype=np.float64)
@@ -65,9 +65,9 @@ def apparent_dose(image: NDArray[np.floating] | NDArray[np.integer], sampling: f
     for rows in strips(inner):
         values = np.asarray(image[rows.start : rows.stop + 2 * border], dtype=np.float64)
         for axis in (0, 1):
-            values = correlate1d(values, _FOURTH_DIFFERENCE, axis=axis)
+            values = correlate1d(values, FOURTH_DIFFERENCE, axis=axis)
         squares += float((values[border:-border, border:-border] ** 2).sum())
-    variance = squares / (inner[0] * inner[1]) / _NOISE_GAIN**2
+    variance = squares / (inner[0] * inner[1]) / NOISE_GAIN**2
     return float(mean**2 / variance / sampling**2) if variance > 0 else float("inf")
 
 
@@ -98,5 +98,5 @@ def net_input(
     """
     seen = np.empty((CHANNELS, *image.shape), dtype=np.float32)
     seen[0] = np.asarray(image, dtype=np.float32) / np.float32(mean) - 1
-    seen[1] = np.log10(np.clip(dose, *_DOSES) / REFERENCE_DOSE)
+    seen[1] = np.log10(np.clip(dose, *DOSE_CHANNEL_ENDS) / REFERENCE_DOSE)
     return seen

@@ -1,7 +1,5 @@
 """Models as ONNX files: written, compared with PyTorch, run by ONNX Runtime."""
 
-import importlib
-import warnings
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,11 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ceria_data.errors import MissingExtraError, OutputError
+from ceria_data.errors import OutputError
 from ceria_models.contrast import CHANNELS
 from ceria_models.errors import ExportError, NotAModelError
 from ceria_models.model import Model, PixelOutput
 from ceria_models.nets import ColumnNet, fixed_net
+from ceria_models.onnx_graph import check_graph, describe, onnx_module, open_session, record
 from ceria_models.runtime import Runtime
 from ceria_models.weights import weights_sha256
 
@@ -25,9 +24,6 @@ TOLERANCE = 1e-4
 """Largest difference from PyTorch over the largest value of an output: both add up the same
 thousands of float32 products, each in its own order, which makes some 1e-6; a wrong layer
 makes far more."""
-_OPSET = 18
-_TRACED = (2, CHANNELS, 72, 88)
-"""Shape of the image that the net is recorded with; none of its sizes stays fixed."""
 _CHECKED = ((1, 37, 61), (3, 130, 45))
 """Images, y and x of the comparison: no multiple of any stride."""
 _DESCRIPTION = (
@@ -62,16 +58,16 @@ def export_onnx(model: Model, out: Path) -> dict[str, Any]:
     ExportError
         If the file is not valid ONNX, or says something else than the model; it is not kept.
     """
-    onnx = _module("onnx")
-    _module("onnxscript"), _module("onnxruntime")
-    file = out if out.suffix == ".onnx" else out / f"{model.config.name}-{_version(model)}.onnx"
+    onnx = onnx_module("onnx")
+    onnx_module("onnxscript"), onnx_module("onnxruntime")
+    file = out if out.suffix == ".onnx" else out / f"{file_stem(model)}.onnx"
     if file.exists():
         raise OutputError(f"{file} exists already; choose another --out")
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.stem}.{uuid4().hex}.onnx")
     try:
-        content = _recorded(model.net)
-        _describe(content, model)
+        content = record(_AsTuple(fixed_net(model.net).cpu()).eval(), CHANNELS, OUTPUTS)
+        describe(content, _DESCRIPTION, metadata(model))
         onnx.save_model(content, partial)
         difference = check_onnx(partial, model.net)
         partial.rename(file)
@@ -108,6 +104,28 @@ def metadata(model: Model) -> dict[str, str]:
     }
 
 
+def file_stem(model: Model) -> str:
+    """Name the file of an exported model after its name and version.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    str
+        Holds of the version what a file's name may hold.
+
+    Examples
+    --------
+    >>> from ceria_models import DEFAULT, from_pretrained
+    >>> file_stem(from_pretrained(DEFAULT)).startswith(f"{DEFAULT}-0")
+    True
+    """
+    version = "".join(c if c.isalnum() or c in ".+-" else "-" for c in model.config.version)
+    return f"{model.config.name}-{version}"
+
+
 def check_onnx(file: Path, net: ColumnNet) -> float:
     """Compare a file with a net, on images of odd sizes.
 
@@ -126,12 +144,8 @@ def check_onnx(file: Path, net: ColumnNet) -> float:
     ExportError
         If the file is not valid ONNX, or the difference is above `TOLERANCE`.
     """
-    onnx = _module("onnx")
-    try:
-        onnx.checker.check_model(str(file), full_check=True)
-    except onnx.checker.ValidationError as error:
-        raise ExportError(f"{file} is not valid ONNX: {error}") from error
-    session = _session(file)
+    check_graph(file)
+    session = open_session(file)
     net, random, largest = net.eval(), np.random.default_rng(0), 0.0
     for images, y, x in _CHECKED:
         image = random.normal(size=(images, CHANNELS, y, x)).astype(np.float32)
@@ -171,7 +185,7 @@ def onnx_runtime(model: Model, file: Path) -> Runtime:
     MissingExtraError
         If onnxruntime is not installed.
     """
-    session = _session(file)
+    session = open_session(file)
     found = session.get_modelmeta().custom_metadata_map.get("weights_sha256")
     if found != weights_sha256(model.net):
         raise NotAModelError(
@@ -196,60 +210,3 @@ class _AsTuple(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         out = self.net(image)
         return tuple(getattr(out, name) for name in OUTPUTS)
-
-
-def _recorded(net: ColumnNet) -> Any:
-    """Record what a net does to an image, as an `onnx.ModelProto`."""
-    dynamic = torch.export.Dim.DYNAMIC
-    with warnings.catch_warnings():
-        # The exporter warns of calls that it makes itself.
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            _AsTuple(fixed_net(net).cpu()).eval(),
-            (torch.zeros(_TRACED),),
-            dynamo=True,
-            dynamic_shapes={"image": {0: dynamic, 2: dynamic, 3: dynamic}},
-            input_names=["image"],
-            output_names=list(OUTPUTS),
-            opset_version=_OPSET,
-            verbose=False,
-        )
-    assert program is not None
-    return program.model_proto
-
-
-def _describe(content: Any, model: Model) -> None:
-    """Name the axes as people do, and say where the file comes from."""
-    graph = content.graph
-    del graph.value_info[:]  # sizes in the recorder's names
-    for value in (*graph.input, *graph.output):
-        axes = value.type.tensor_type.shape.dim
-        for axis, name in ((axes[0], "image"), (axes[-2], "y"), (axes[-1], "x")):
-            axis.dim_param = name
-    graph.doc_string = _DESCRIPTION
-    content.producer_name, content.model_version = "ceria", 1
-    _module("onnx").helper.set_model_props(content, metadata(model))
-
-
-def _session(file: Path) -> Any:
-    runtime = _module("onnxruntime")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
-    if not file.is_file():
-        raise NotAModelError(f"{file} is no file; make it: ceria-models export MODEL --format onnx")
-    try:
-        return runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions have no other base
-        raise NotAModelError(f"{file} cannot be read by ONNX Runtime: {error}") from error
-
-
-def _version(model: Model) -> str:
-    """Keep of a version what a file's name may hold."""
-    return "".join(c if c.isalnum() or c in ".+-" else "-" for c in model.config.version)
-
-
-def _module(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingExtraError("ONNX", "onnx", name) from error

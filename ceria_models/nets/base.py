@@ -175,7 +175,7 @@ class ColumnNet(nn.Module, ABC):
         # Classes as planes: a softmax over planes runs along the pixels, many at a time. One copy
         # from the channels of a patch takes a third of the time of pixel_shuffle, which other
         # programs have as one operator.
-        n, size = len(patches), self.settings.patch
+        n, size = patches.shape[0], self.settings.patch
         y, x = patches.shape[-2:]
         if torch.compiler.is_exporting():
             planes = F.pixel_shuffle(patches, size)
