@@ -40,6 +40,12 @@ PARTS = {
 }
 
 
+def whole_config():
+    """Read the config of the whole benchmark."""
+    text = (resources.files("ceria_data") / "presets" / f"{WHOLE}.yaml").read_text("utf-8")
+    return yaml.safe_load(text)
+
+
 def part_of(whole, name, facts):
     """Keep the first structures of some splits of a config."""
     part = {key: value for key, value in whole.items() if key != "limits"} | {"name": name}
@@ -60,8 +66,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
-    text = (resources.files("ceria_data") / "presets" / f"{WHOLE}.yaml").read_text("utf-8")
-    whole = yaml.safe_load(text)
+    whole = whole_config()
     folder.mkdir(parents=True, exist_ok=True)
     for name, facts in PARTS.items():
         file = folder / f"{name}.yaml"
