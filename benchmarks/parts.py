@@ -1,4 +1,4 @@
-"""Configs of parts of ceria-columns-v1: one to train on, one to measure on, an hour on two cores.
+"""Configs of parts of ceria-columns-v1: two to train on, one to measure on.
 
     python benchmarks/parts.py FOLDER
     ceria-data build FOLDER/v1-train.yaml --out FOLDER/v1-train     # 1,080 structures
@@ -6,7 +6,8 @@
     ceria-data build FOLDER/v1-test.yaml --out FOLDER/v1-test       # 320, limits of 400 columns
 
 A structure depends on its number only, so these are the first structures of every split of
-ceria-columns-v1, pixel by pixel. The part to measure on has a training split of its own, on which
+ceria-columns-v1; v1-train and v1-test are so pixel by pixel, while the training split of v1-optics has
+half the phonon configurations. The part to measure on has a training split of its own, on which
 prior and baseline are fitted.
 """
 

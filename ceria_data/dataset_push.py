@@ -72,7 +72,7 @@ def push_dataset(
         )
     names = sorted([*manifest["files"], MANIFEST, MANIFEST_SHA256])
     refuse_token(folder, names)
-    files = _measured(folder, names, manifest, on_progress)
+    files = _measured(folder, names, on_progress)
 
     def same_note(published: Callable[[str], dict[str, Any]]) -> str | None:
         if published(MANIFEST).get("content_digest") != manifest["content_digest"]:
@@ -87,10 +87,9 @@ def push_dataset(
 def _measured(
     folder: Path,
     names: list[str],
-    manifest: dict[str, Any],
     on_progress: Callable[[str, int, int], None],
 ) -> dict[str, SharedFile]:
-    total = sum(facts["size"] for facts in manifest["files"].values())
+    total = sum((folder / name).stat().st_size for name in names)
     done = 0
 
     def count(size: int) -> None:
