@@ -6,8 +6,8 @@
     ceria-data build FOLDER/v1-test.yaml --out FOLDER/v1-test       # 320, limits of 400 columns
 
 A structure depends on its number only, so these are the first structures of every split of
-ceria-columns-v1; v1-train and v1-test are so pixel by pixel, while the training split of v1-optics has
-half the phonon configurations. The part to measure on has a training split of its own, on which
+ceria-columns-v1; v1-train and v1-test are so pixel by pixel, while the training split of v1-optics
+has half the phonon configurations. The part to measure on has a training split of its own, on which
 prior and baseline are fitted.
 """
 
