@@ -1,6 +1,6 @@
 """From the drawn record of a structure to its atoms: the steps, in order."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import cos, hypot, radians, sin
 from typing import Any
@@ -87,21 +87,10 @@ def build_structure(
     ('{110}', 5)
     """
     p = parameters
-    unit = p.lattice_parameter_A / 4
     axes = view_axes(p.zone_axis)
-    window = lay_window(p, axes)
-    thickness = window.planes * axes.cerium_plane_step / float(axes.lengths[2]) * unit
-
-    rng = sample_rng(seed, p.number, "shape")
-    outline = draw_outline(p, thickness, rng)
-    radius = min(outline.reach, _reach(p, field, cell)) + _BEYOND
-    half_depth = thickness / 2 + _BEYOND
-    lattice = lattice_around(axes, window.centre, radius / unit, half_depth / unit)
-    span = min(outline.reach, hypot(*field.extent) / 2)
-    filled = fill_sites(p, lattice, window, outline, span, rng)
-
-    ideal = (lattice.projected / axes.lengths - window.centre) * unit
-    posed = place(ideal, p, field)
+    crystal = _cut(p, axes, field, cell, seed)
+    lattice, filled = crystal.lattice, crystal.filled
+    posed = place(crystal.ideal, p, field)
     rng = sample_rng(seed, p.number, "defects")
     defects = draw_defects(p, lattice, filled, _within(posed, field), rng)
     moved = _along_view(relax(lattice, defects.vacant, p.relaxation_A), axes)
@@ -116,12 +105,12 @@ def build_structure(
             f"{cell.extent[1]:.1f} × {cell.extent[0]:.1f} Å; "
             "expected a crystal that reaches into it: raise edge_A or aspect, or lower the shift"
         )
-    positions = place(ideal + moved, p, field)[atoms]
+    positions = place(crystal.ideal + moved, p, field)[atoms]
     positions[:, 2] -= positions[:, 2].mean()
     depth = lattice.projected[:, 2]
     return Structure(
         parameters=p,
-        facets=outline.facets,
+        facets=crystal.facets,
         species=lattice.species[atoms],
         positions=positions,
         plane=(depth[atoms] - depth[kept].min()) // axes.plane_step,
@@ -136,6 +125,32 @@ def build_structure(
             sample_rng(seed, p.number, "support"),
         ),
     )
+
+
+@dataclass(frozen=True)
+class _Crystal:
+    """A perfect crystal: sites of the lattice around it, which of them it fills, where they are."""
+
+    lattice: Lattice
+    filled: Bools
+    ideal: Floats
+    facets: str
+
+
+def _cut(p: StructureParameters, axes: ViewAxes, field: Field, cell: Cell, seed: int) -> _Crystal:
+    """Cut the crystal out of the lattice; positions [Å] are from its middle, before the pose."""
+    unit = p.lattice_parameter_A / 4
+    window = lay_window(p, axes)
+    thickness = window.planes * axes.cerium_plane_step / float(axes.lengths[2]) * unit
+    rng = sample_rng(seed, p.number, "shape")
+    outline = draw_outline(p, thickness, rng)
+    radius = min(outline.reach, _reach(p, field, cell)) + _BEYOND
+    half_depth = thickness / 2 + _BEYOND
+    lattice = lattice_around(axes, window.centre, radius / unit, half_depth / unit)
+    span = min(outline.reach, hypot(*field.extent) / 2)
+    filled = fill_sites(p, lattice, window, outline, span, rng)
+    ideal = (lattice.projected / axes.lengths - window.centre) * unit
+    return _Crystal(lattice, filled, ideal, outline.facets)
 
 
 def perfect(kind: str, thickness_atoms: int, **changes: Any) -> StructureParameters:
