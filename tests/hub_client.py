@@ -124,6 +124,21 @@ def fresh(
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
+def answers(server: HubServer, script: str, *arguments, home: Path, **more: str) -> list:
+    """Run a script in a new Python; a line of JSON is an answer."""
+    home.mkdir(exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        env=environment(server, home, **more),
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=250,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 def _serve(program: str) -> None:
     for name in IMPORTED[program]:
         importlib.import_module(f"{program}.{name}")

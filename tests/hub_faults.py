@@ -5,6 +5,7 @@ import threading
 from dataclasses import dataclass
 
 from tests.hub_client import Client
+from tests.tiny import contents
 
 TREE = "^GET .*/tree/[0-9a-f]{40}"
 """The list of the files of a commit."""
@@ -77,3 +78,18 @@ def points(seed, number):
     """Draw when to kill: after which share of the requests, and how long after that one [s]."""
     rng = random.Random(seed)
     return [(round(rng.random(), 2), rng.choice([0, 0, 0.005, 0.05])) for _ in range(number)]
+
+
+def assert_refused(hub, call, folder, repo_id, fault):
+    """A pull in which something is wrong ends with nothing; the next one brings all."""
+    hub.faults.append(fault)
+    out = call.home / "out"
+    pulled = call("pull", repo_id, "--out", out, "--quiet")
+    assert fault.happened
+    assert pulled.code in (1, 2), pulled
+    assert "Traceback" not in pulled.err
+    assert not out.exists()
+    hub.calm()
+    pulled = call("pull", repo_id, "--out", out, "--quiet")
+    assert pulled.code == 0, pulled
+    assert contents(out) == contents(folder)

@@ -1,18 +1,16 @@
 """docs/recipe.md, every command and the example, against the Hub on the loopback interface."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
+import pytest
 import yaml
 
 from ceria_data.dataset import open_dataset
+from ceria_models.prediction import predict
 from ceria_models.training_config import load_training_config
 from ceria_models.weights import from_pretrained
-from tests.hub_client import environment
+from tests.hub_client import answers
 from tests.tiny import FINE, TINY
 
 ROOT = Path(__file__).parents[1]
@@ -66,14 +64,9 @@ def test_every_step_works(hub, on_hub, models_on_hub, tmp_path):
     assert (tmp_path / "found" / "columns.parquet").is_file()
 
     example = re.search(r"```python\n(.*?)```", text, re.S).group(1)
-    done = subprocess.run(
-        [sys.executable, "-c", example + "\nfound.columns.to_parquet('columns.parquet')\n"],
-        env=environment(hub, tmp_path / "reader"),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=250,
-    )
-    assert done.returncode == 0, done.stderr
-    here = pd.read_parquet(tmp_path / "columns.parquet")
-    assert np.isin(here["species"], ["Ce", "O"]).all()
+    telling = "\nprint([found.label.ravel().tolist(), float(found.confidence.sum())])\n"
+    ((label, confidence),) = answers(hub, example + telling, home=tmp_path / "reader")
+    test = open_dataset(tmp_path / "mine", "test")
+    here = predict(from_pretrained(tmp_path / "run/model"), test[0].counts, test.field.sampling)
+    assert label == here.label.ravel().tolist()
+    assert confidence == pytest.approx(float(here.confidence.sum()), rel=1e-6)

@@ -9,6 +9,7 @@ from tests.hub_client import Client
 from tests.hub_faults import (
     TREE,
     Killer,
+    assert_refused,
     beside,
     body,
     headers,
@@ -83,19 +84,7 @@ NEVER_RIGHT = {
 @pytest.mark.parametrize("case", NEVER_RIGHT)
 def test_no_fault_is_accepted(hub, on_hub, small_folder, repo_id, case):
     hub.hold(repo_id, small_folder, "v0.1.0")
-    pattern, change = NEVER_RIGHT[case]
-    fault = Fault(pattern, change)
-    hub.faults.append(fault)
-    out = on_hub.home / "out"
-    pulled = on_hub("pull", repo_id, "--out", out, "--quiet")
-    assert fault.happened
-    assert pulled.code in (1, 2), pulled
-    assert "Traceback" not in pulled.err
-    assert not out.exists()
-    hub.calm()
-    pulled = on_hub("pull", repo_id, "--out", out, "--quiet")
-    assert pulled.code == 0, pulled
-    assert contents(out) == contents(small_folder)
+    assert_refused(hub, on_hub, small_folder, repo_id, Fault(*NEVER_RIGHT[case]))
 
 
 PASSING = {

@@ -1,14 +1,12 @@
 """`open_dataset` with datasets of the Hub: a copy in the cache, or one that is pulled now."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from ceria_data.dataset import open_dataset
 from ceria_data.errors import HubError, NotADatasetError
-from tests.hub_client import environment
+from tests.hub_client import answers
 from tests.tiny import new_version
 
 SCRIPT = """
@@ -27,16 +25,7 @@ for repository, split, version in json.loads(sys.argv[1]):
 
 def opened(hub, home, *asked):
     """Open datasets one after the other in a new Python, and say what was found."""
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(asked)],
-        env=environment(hub, home),
-        cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=250,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return answers(hub, SCRIPT, json.dumps(asked), home=home)
 
 
 def test_datasets_of_the_hub_open_by_name_and_version(hub, small, repo_id, tmp_path):

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 import pytest
 
 from ceria_data.dataset import open_dataset
-from ceria_models import cli
+from tests.ceria_models.command import run
 from tests.ceria_models.make_model import fresh
 
 
@@ -19,14 +18,6 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model") / "net"
     fresh().save_pretrained(folder)
     return str(folder)
-
-
-def run(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["ceria-models", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    out, err = capsys.readouterr()
-    return ended.value.code, out, err
 
 
 def test_predicting_a_dataset_writes_tables_and_pictures(monkeypatch, capsys, tmp_path, model):

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 
 import numpy as np
 import pandas as pd
@@ -13,11 +12,12 @@ from ceria_data.ceiling import open_ceiling
 from ceria_data.ceiling_build import build_ceiling
 from ceria_data.dataset import open_dataset
 from ceria_data.schema import SPECIES
-from ceria_models import bounds, cli, evaluation_run, fitted
+from ceria_models import bounds, evaluation_run, fitted
 from ceria_models.baseline import fit_baseline
 from ceria_models.bounds import column_bounds, measure_bounds
 from ceria_models.evaluation_record import read_evaluation
 from ceria_models.prior import Prior, fit_prior, n_features
+from tests.ceria_models import command
 from tests.ceria_models.fake_program import FakeProgram
 from tests.ceria_models.make_model import fresh
 from tests.tiny import FINE, Here, build_tiny, reseal, tiny_config
@@ -47,11 +47,7 @@ def model(tmp_path_factory):
 
 
 def run(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["ceria-models", "evaluate", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    out, err = capsys.readouterr()
-    return ended.value.code, out, err
+    return command.run(monkeypatch, capsys, "evaluate", *arguments)
 
 
 def test_a_model_is_measured_from_the_command_line(monkeypatch, capsys, tmp_path, model):

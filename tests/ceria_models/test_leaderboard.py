@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from ceria_data.dataset import open_dataset
-from ceria_models import cli, fitted
+from ceria_models import fitted
 from ceria_models.boards import read_boards
 from ceria_models.evaluation import score_table
 from ceria_models.evaluation_record import read_evaluation
@@ -19,6 +19,7 @@ from ceria_models.model_places import DEFAULT, bundled_evaluation, bundled_model
 from ceria_models.prior import fit_prior
 from ceria_models.submission_checks import faults_of
 from ceria_models.submission_reading import read_entries
+from tests.ceria_models.command import run
 from tests.ceria_models.leaderboard_folder import (
     DATASET,
     PAIRS,
@@ -48,14 +49,6 @@ def without(metric):
 def made(folder):
     boards = read_boards(folder)
     return leaderboard(read_entries(folder, boards), boards)
-
-
-def run(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["ceria-models", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    out, err = capsys.readouterr()
-    return ended.value.code, out, err
 
 
 @needs_bundle

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from ceria_data.dataset import open_dataset
 from ceria_models.model_files import ONNX, write_checksums
 from ceria_models.weights import attach_evaluation, from_pretrained
 from tests.ceria_models.make_model import saved
-from tests.hub_client import Client, environment, fresh
+from tests.hub_client import Client, answers, fresh
 from tests.hub_server import TOKEN, Blob, Fault, cut, status
 from tests.tiny import contents
 
@@ -55,17 +53,7 @@ def place(cache, repo_id, version="0.1.0"):
 
 def loaded(hub, home, image, *asked, **more):
     """Load models and predict with them in a new Python."""
-    home.mkdir(exist_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(image), json.dumps(asked)],
-        env=environment(hub, home, **more),
-        cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=250,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return answers(hub, SCRIPT, image, json.dumps(asked), home=home, **more)
 
 
 def test_a_model_goes_to_the_hub_and_comes_back_the_same(hub, models_on_hub, net_folder, repo_id):

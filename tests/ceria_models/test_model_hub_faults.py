@@ -13,7 +13,17 @@ from ceria_data.digest import file_sha256
 from ceria_models.model_files import CHECKSUMS, ONNX, write_checksums
 from tests.ceria_models.make_model import saved
 from tests.hub_client import Client
-from tests.hub_faults import TREE, Killer, beside, body, headers, points, with_other, without
+from tests.hub_faults import (
+    TREE,
+    Killer,
+    assert_refused,
+    beside,
+    body,
+    headers,
+    points,
+    with_other,
+    without,
+)
 from tests.hub_server import Blob, Fault, cut, flip, status
 from tests.tiny import contents
 
@@ -55,19 +65,7 @@ NEVER_RIGHT = {
 @pytest.mark.parametrize("case", NEVER_RIGHT)
 def test_no_fault_is_accepted(hub, models_on_hub, net_folder, repo_id, case):
     hub.hold(repo_id, net_folder, "v0.1.0", kind="models")
-    pattern, change = NEVER_RIGHT[case]
-    fault = Fault(pattern, change)
-    hub.faults.append(fault)
-    out = models_on_hub.home / "out"
-    pulled = models_on_hub("pull", repo_id, "--out", out, "--quiet")
-    assert fault.happened
-    assert pulled.code in (1, 2), pulled
-    assert "Traceback" not in pulled.err
-    assert not out.exists()
-    hub.calm()
-    pulled = models_on_hub("pull", repo_id, "--out", out, "--quiet")
-    assert pulled.code == 0, pulled
-    assert contents(out) == contents(net_folder)
+    assert_refused(hub, models_on_hub, net_folder, repo_id, Fault(*NEVER_RIGHT[case]))
 
 
 PASSING = {

@@ -130,20 +130,6 @@ def test_the_command_exports(monkeypatch, capsys, tmp_path, model):
     assert [file.name for file in out.parent.iterdir()] == ["net.onnx"]
 
 
-def test_a_missing_extra_is_named(tmp_path, model):
-    model.save_pretrained(tmp_path / "net")
-    code = (
-        "import sys; sys.modules['onnxscript'] = None; from ceria_models.cli import main;"
-        f"sys.argv = ['ceria-models', 'export', {str(tmp_path / 'net')!r}, '--out', 'd']; main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False
-    )
-    assert done.returncode == 2
-    assert "pip install 'ceria[onnx]'" in done.stderr
-    assert [file.name for file in tmp_path.iterdir()] == ["net"]
-
-
 def test_reading_a_model_imports_neither_onnx_nor_smp():
     code = (
         "import sys, ceria_models.cli, ceria_models.training_run, ceria_models.prediction_run;"
