@@ -41,7 +41,9 @@ def write_thumbnails(dataset: Dataset, path: Path) -> None:
         Parquet file to write; equal input gives equal bytes.
     """
     kinds = dataset.structures.set_index("structure")[["kind", "thickness_atoms"]]
-    classes = int(dataset.manifest["max_count"])
+    # Of the whole dataset: a count has the same colour in every split.
+    highest = max([1, *dataset.columns["occupancy"].unique()])
+    classes = min(int(highest), int(dataset.manifest["max_count"]))
     rows = []
     for sample in choose_samples(dataset, THUMBNAILS):
         facts = sample.parameters | kinds.loc[sample.parameters["structure"]].to_dict()

@@ -95,10 +95,11 @@ def draw_curve(folder: Path) -> None:
         left.legend(frameon=False)
     if (folder / VALIDATION).is_file():
         table = pd.read_csv(folder / VALIDATION)
-        for name in [name for name in table if str(name).startswith("accuracy/")]:
-            species, dose = str(name).removeprefix("accuracy/").split("/")
+        names = [str(name).split("/") for name in table if str(name).startswith("accuracy/")]
+        for _, species, dose in sorted(names, key=lambda name: (name[1], float(name[2]))):
             style = "-" if species == "Ce" else "--"
-            right.plot(table["step"], table[name], style, label=f"{species}, {dose} e⁻/Å²")
+            values = table[f"accuracy/{species}/{dose}"]
+            right.plot(table["step"], values, style, label=f"{species}, {dose} e⁻/Å²")
         right.set(xlabel="step", ylabel="exact counts at known columns", title="validation")
         right.set_ylim(0, 1)
         right.legend(frameon=False, ncols=2)
