@@ -51,6 +51,7 @@ class Trainee(nn.Module):
         """
         if self.head is None:
             return self.net(image), None
+        # A hook: nets, their files and their exports need not know of what a training asks.
         seen: list[Tensor] = []
         hook = self.net.get_submodule("bottom").register_forward_hook(
             lambda _module, _inputs, found: seen.append(found)
