@@ -93,11 +93,16 @@ class Client:
             self.pid = 0
             return Outcome(code, *(file.read_text("utf-8", "replace") for file in files))
 
-    def kill(self) -> None:
-        """Kill the command that runs now, as `kill -9` does."""
-        while not self.pid:  # it may be quicker than its number
+    def running(self) -> int:
+        """Process number of the command that runs now."""
+        while not (pid := self.pid):  # it may be quicker than its number
             time.sleep(0.001)
-        os.kill(self.pid, signal.SIGKILL)
+        return pid
+
+    def kill(self, pid: int) -> None:
+        """Kill a command, as `kill -9` does, unless it has ended."""
+        if self.pid == pid:
+            os.kill(pid, signal.SIGKILL)
 
     def _send(self, request) -> None:
         self._process.stdin.write(json.dumps(request) + "\n")

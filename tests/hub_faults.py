@@ -64,14 +64,12 @@ class Killer:
         self.seen += 1
         if self.seen == self.at:
             self.struck = True
+            struck = self.client.running()
             if self.delay:
-                threading.Timer(self.delay, self._later).start()
+                # The command may end before; the one after it is not to be struck.
+                threading.Timer(self.delay, self.client.kill, [struck]).start()
             else:
-                self.client.kill()
-
-    def _later(self):
-        if self.client.pid:
-            self.client.kill()
+                self.client.kill(struck)
 
 
 def points(seed, number):
