@@ -56,15 +56,13 @@ ZOO = {
 ABLATIONS = {
     "reference": {},
     "no-spatial-weights": {"loss": {"spatial": {"column": 1.0, "balance": 0.0}}},
-    "no-balance": {"loss": {"spatial": {"balance": 0.0}}},
-    "boundary-weight": {"loss": {"spatial": {"boundary": 2.0}}},
+    "optics": {"loss": {"optics": 0.1}},
     "ranked-probability": {"loss": {"ranked_probability": 0.5}},
     "dice": {"loss": {"dice": 0.5}},
     "hard-targets": {"mask": {"softness_A": 0.0}},
     "soft-0.2": {"mask": {"softness_A": 0.2}},
     "radius-0.3": {"mask": {"radius_A": 0.3}},
     "radius-0.45": {"mask": {"radius_A": 0.45}},
-    "radius-0.45-hard": {"mask": {"radius_A": 0.45, "softness_A": 0.0}},
 }
 
 
