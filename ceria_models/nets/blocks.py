@@ -53,7 +53,12 @@ class StandardisedConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve; zero padding keeps the grid."""
-        return F.conv2d(x, self.kernel(), self.bias, 1, self.padding, self.dilation)
+        if self.dilation == 1:
+            return F.conv2d(x, self.kernel(), self.bias, 1, self.padding)
+        # The gradient of dilated kernels in bfloat16 is NaN on processors with AVX512-BF16,
+        # PyTorch 2.13.0, for channels last whose number is no multiple of 16.
+        with torch.autocast(x.device.type, enabled=False):
+            return F.conv2d(x.float(), self.kernel(), self.bias, 1, self.padding, self.dilation)
 
     def fixed(self) -> nn.Conv2d:
         """Make a convolution that has the kernels as they are now, for use without training."""

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from ceria_models.errors import NotAModelError
 from ceria_models.nets import ARCHITECTURES, NetSettings, create_net, fixed_net
+from ceria_models.nets.blocks import StandardisedConv
 from tests.ceria_models.make_model import fresh
 
 # smp has its own tests.
@@ -124,6 +125,21 @@ def test_every_weight_learns(net):
     output = net.train()(torch.randn(2, 2, 48, 48))
     everything(output).square().mean().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
+
+
+@pytest.mark.parametrize("dilation", [1, 4])
+@pytest.mark.parametrize("channels", [20, 32])
+def test_a_gradient_in_bfloat16_points_where_that_in_float32_does(channels, dilation):
+    layer = StandardisedConv(channels, 8, dilation=dilation)
+    images = torch.randn(2, channels, 32, 32).to(memory_format=torch.channels_last)
+    gradients = []
+    for bfloat16 in (False, True):
+        layer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, bfloat16):
+            found = layer(images)
+        found.float().square().mean().backward()
+        gradients.append(layer.kernels.grad.flatten().clone())
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
 
 
 @pytest.mark.parametrize(
