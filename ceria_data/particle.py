@@ -1,47 +1,37 @@
 """From the drawn record of a structure to its atoms: the steps, in order."""
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from math import cos, hypot, radians, sin
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ceria_data.column_sites import column_sites, whole_columns
 from ceria_data.crystal import (
     BOND_STEPS,
     CERIUM,
-    CERIUM_STEPS,
-    OXYGEN,
-    OXYGEN_STEPS,
     Lattice,
-    Vector,
     ViewAxes,
-    column_step,
     count,
     lattice_around,
-    site_ids,
     view_axes,
 )
-from ceria_data.defects import Defects, draw_defects, relax
+from ceria_data.defects import draw_defects, relax
 from ceria_data.errors import StructureError
 from ceria_data.grid import Cell, Field
 from ceria_data.parameters import StructureParameters
 from ceria_data.randomness import sample_rng
 from ceria_data.shapes import draw_outline, fill_sites, lay_window
-from ceria_data.structure import ColumnSites, Structure
+from ceria_data.structure import Structure
 from ceria_data.support import fill_carbon
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-INNER_MARGIN = 1.0
-"""Columns nearer to the cell's border than this [Å] are left out whole."""
 _BEYOND = 8.0
 """Lattice sites are listed this far [Å] beyond the crystal or the cell, so that every
 column in the cell knows its neighbours."""
-_NEIGHBOURHOOD = 4.5
-"""Radius [a/4] in which a column's surroundings decide on its surface class."""
 
 
 def build_structure(
@@ -86,45 +76,164 @@ def build_structure(
     >>> structure.facets, int(structure.columns.sites.max())
     ('{110}', 5)
     """
-    p = parameters
-    axes = view_axes(p.zone_axis)
-    crystal = _cut(p, axes, field, cell, seed)
-    lattice, filled = crystal.lattice, crystal.filled
-    posed = place(crystal.ideal, p, field)
-    rng = sample_rng(seed, p.number, "defects")
-    defects = draw_defects(p, lattice, filled, _within(posed, field), rng)
-    moved = _along_view(relax(lattice, defects.vacant, p.relaxation_A), axes)
-    moved += p.static_displacement_A * rng.standard_normal(moved.shape)
-    present = (filled & ~defects.vacant) | defects.added
+    scene = set_scene(parameters, field, cell, seed)
+    return arrange(scene, share(scene, scene.present), scene.present, parameters)
 
-    kept, names = _kept(lattice, filled | defects.added, posed, cell)
-    atoms = kept[present[kept]]
+
+@dataclass(frozen=True)
+class Scene:
+    """A crystal in its pose, with its defects: where atoms stand at first, and could stand.
+
+    Attributes
+    ----------
+    parameters : StructureParameters
+    field : Field
+    cell : Cell
+    seed : int
+    lattice : Lattice
+        Sites of the crystal and around it.
+    filled, present : array of bool, shape (site,)
+        Sites of the perfect crystal, and those that hold an atom.
+    ideal, disorder : array of float64, shape (site, 3)
+        Ideal positions from the middle of the crystal, before the pose, and static
+        displacements, both along the view axes [Å].
+    facets : str
+    """
+
+    parameters: StructureParameters
+    field: Field
+    cell: Cell
+    seed: int
+    lattice: Lattice
+    filled: Bools
+    present: Bools
+    ideal: Floats
+    disorder: Floats
+    facets: str
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all structures of a scene have in common.
+
+    Attributes
+    ----------
+    kept : array of int, shape (kept,)
+        Sites of whole columns in the cell, by column and depth.
+    names : array of int64, shape (site,)
+        Column of every site.
+    rms : array of float64, shape (site,)
+        Thermal rms displacement per axis [Å], by the bonds of the first structure.
+    middle : float
+        z of the posed crystal that is called 0: the mean of the first structure's atoms [Å].
+    support : array of float64, shape (carbon, 3)
+    """
+
+    kept: NDArray[np.intp]
+    names: NDArray[np.int64]
+    rms: Floats
+    middle: float
+    support: Floats
+
+
+def set_scene(parameters: StructureParameters, field: Field, cell: Cell, seed: int) -> Scene:
+    """Cut a crystal, pose it and draw its defects; arguments and errors of `build_structure`."""
+    p = parameters
+    crystal = _cut(p, view_axes(p.zone_axis), field, cell, seed)
+    lattice, filled = crystal.lattice, crystal.filled
+    rng = sample_rng(seed, p.number, "defects")
+    in_field = within(place(crystal.ideal, p, field), field)
+    defects = draw_defects(p, lattice, filled, in_field, rng)
+    disorder = p.static_displacement_A * rng.standard_normal(lattice.sites.shape)
+    present = (filled & ~defects.vacant) | defects.added
+    return Scene(
+        p, field, cell, seed, lattice, filled, present, crystal.ideal, disorder, crystal.facets
+    )
+
+
+def share(scene: Scene, visited: Bools) -> Shared:
+    """Settle what all structures of a scene have in common.
+
+    Parameters
+    ----------
+    scene : Scene
+    visited : array of bool, shape (site,)
+        Sites that hold an atom in one of the structures.
+
+    Returns
+    -------
+    Shared
+
+    Raises
+    ------
+    StructureError
+        If no atom lies in the cell.
+    """
+    p, cell = scene.parameters, scene.cell
+    posed = place(scene.ideal, p, scene.field)
+    kept, names = whole_columns(scene.lattice, scene.filled | visited, posed, cell)
+    z = _positions(scene, scene.present, p)[:, 2]
+    atoms = kept[scene.present[kept]]
     if not len(atoms):
         raise StructureError(
             f"structure number {p.number} ({p.kind}) has no atom in the cell of "
             f"{cell.extent[1]:.1f} × {cell.extent[0]:.1f} Å; "
             "expected a crystal that reaches into it: raise edge_A or aspect, or lower the shift"
         )
-    positions = place(crystal.ideal + moved, p, field)[atoms]
-    positions[:, 2] -= positions[:, 2].mean()
+    middle = float(z[atoms].mean())
+    support = fill_carbon(
+        z[kept[visited[kept]]] - middle,
+        cell,
+        p.support_thickness_A,
+        p.support_side,
+        sample_rng(scene.seed, p.number, "support"),
+    )
+    return Shared(kept, names, _rms(p, scene.lattice, scene.present), middle, support)
+
+
+def arrange(
+    scene: Scene, shared: Shared, present: Bools, parameters: StructureParameters
+) -> Structure:
+    """Build the structure of some atoms of a scene.
+
+    Parameters
+    ----------
+    scene : Scene
+    shared : Shared
+    present : array of bool, shape (site,)
+        Sites that hold an atom; its vacancies displace their neighbours.
+    parameters : StructureParameters
+        Those of the scene, perhaps with another mistilt.
+
+    Returns
+    -------
+    Structure
+    """
+    lattice, kept = scene.lattice, shared.kept
+    atoms = kept[present[kept]]
+    positions = _positions(scene, present, parameters)[atoms]
+    positions[:, 2] -= shared.middle
     depth = lattice.projected[:, 2]
+    posed = place(scene.ideal, parameters, scene.field)
     return Structure(
-        parameters=p,
-        facets=crystal.facets,
+        parameters=parameters,
+        facets=scene.facets,
         species=lattice.species[atoms],
         positions=positions,
-        plane=(depth[atoms] - depth[kept].min()) // axes.plane_step,
-        site_id=names[atoms],
-        rms=_rms(p, lattice, present)[atoms],
-        columns=_columns(lattice, kept, names, filled, defects, posed),
-        support=fill_carbon(
-            positions[:, 2],
-            cell,
-            p.support_thickness_A,
-            p.support_side,
-            sample_rng(seed, p.number, "support"),
-        ),
+        plane=(depth[atoms] - depth[kept].min()) // lattice.axes.plane_step,
+        site_id=shared.names[atoms],
+        rms=shared.rms[atoms],
+        columns=column_sites(lattice, kept, shared.names, scene.filled, present, posed),
+        support=shared.support,
     )
+
+
+def _positions(scene: Scene, present: Bools, parameters: StructureParameters) -> Floats:
+    """Place all sites in a pose, displaced by disorder and by the vacancies [Å]."""
+    vacant = scene.filled & ~present
+    moved = _along_view(relax(scene.lattice, vacant, parameters.relaxation_A), scene.lattice.axes)
+    moved += scene.disorder
+    return place(scene.ideal + moved, parameters, scene.field)
 
 
 @dataclass(frozen=True)
@@ -262,7 +371,8 @@ def _reach(parameters: StructureParameters, field: Field, cell: Cell) -> float:
     return hypot(max(x - x0, x1 - x), max(y - y0, y1 - y))
 
 
-def _within(points: Floats, field: Field) -> Bools:
+def within(points: Floats, field: Field) -> Bools:
+    """Say which points (x, y, z) [Å] lie in the field."""
     half = field.sampling / 2
     x, y, _ = points.T
     height, width = field.extent
@@ -276,100 +386,9 @@ def _along_view(vectors: Floats, axes: ViewAxes) -> Floats:
     return along
 
 
-def _kept(
-    lattice: Lattice, listed: Bools, posed: Floats, cell: Cell
-) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-    """Sites of whole columns in the cell, by column and depth; and every site's column."""
-    names = site_ids(lattice.species, lattice.projected)
-    order = np.flatnonzero(listed)
-    order = order[np.lexsort((lattice.projected[order, 2], names[order]))]
-    x0, x1, y0, y1 = cell.bounds
-    x, y, _ = posed[order].T
-    inside = (x >= x0 + INNER_MARGIN) & (x <= x1 - INNER_MARGIN)
-    inside &= (y >= y0 + INNER_MARGIN) & (y <= y1 - INNER_MARGIN)
-    cut = np.unique(names[order[~inside]])
-    return order[~np.isin(names[order], cut)], names
-
-
 def _rms(parameters: StructureParameters, lattice: Lattice, present: Bools) -> Floats:
     """Thermal displacement, larger where bonds are missing."""
     bound = count(present, lattice.neighbours(BOND_STEPS))
     is_cerium = lattice.species == CERIUM
     rms = np.where(is_cerium, parameters.rms_Ce_A, parameters.rms_O_A)
     return np.where(bound < np.where(is_cerium, 8, 4), rms * parameters.surface_rms_factor, rms)
-
-
-def _columns(
-    lattice: Lattice,
-    kept: NDArray[np.intp],
-    names: NDArray[np.int64],
-    filled: Bools,
-    defects: Defects,
-    posed: Floats,
-) -> ColumnSites:
-    """Count the sites of every column and average their ideal positions."""
-    site_id, first, index, total = np.unique(
-        names[kept], return_index=True, return_inverse=True, return_counts=True
-    )
-
-    def tally(chosen: Bools) -> NDArray[np.int64]:
-        return np.bincount(index[chosen[kept]], minlength=len(site_id)).astype(np.int64)
-
-    mean = [np.bincount(index, posed[kept, axis]) / total for axis in (0, 1)]
-    species = lattice.species[kept[first]]
-    return ColumnSites(
-        site_id=site_id,
-        species=species,
-        sites=tally(filled),
-        n_vacancies=tally(defects.vacant),
-        n_adatoms=tally(defects.added),
-        position=np.stack(mean, axis=1),
-        surface=_surface(site_id, species, np.unique(names[filled]), lattice.axes),
-    )
-
-
-def _surface(
-    site_id: NDArray[np.int64],
-    species: NDArray[np.uint8],
-    crystal: NDArray[np.int64],
-    axes: ViewAxes,
-) -> NDArray[np.str_]:
-    """Class of each column by the columns of its species around it, seen along the beam.
-
-    Exposed is where more than a sixth of the nearest columns is missing: an edge if half
-    of the wider neighbourhood is empty too (corners), else the surface. Beside an exposed
-    or a missing column it is subsurface.
-    """
-    surface = np.full(len(site_id), "bulk", dtype="<U10")
-    for kind, nearest in ((CERIUM, CERIUM_STEPS), (OXYGEN, OXYGEN_STEPS)):
-        steps = np.unique(column_step(nearest @ axes.matrix.T))
-        steps = steps[steps != 0]
-        inner = crystal[_share_among(crystal, steps, crystal) >= 5 / 6 - 1e-9]
-        own = site_id[species == kind]
-        conditions = [
-            ~np.isin(own, inner) & (_share_among(own, _steps_around(axes, kind), crystal) <= 0.5),
-            ~np.isin(own, inner),
-            _share_among(own, steps, inner) < 1,
-        ]
-        surface[species == kind] = np.select(conditions, ["edge", "surface", "subsurface"], "bulk")
-    return surface
-
-
-def _share_among(
-    columns: NDArray[np.int64], steps: NDArray[np.int64], chosen: NDArray[np.int64]
-) -> Floats:
-    """Share of the steps from each column that lead to a chosen one."""
-    share: Floats = np.isin(columns[:, None] + steps, chosen).mean(axis=1)
-    return share
-
-
-@lru_cache(maxsize=16)
-def _steps_around(axes: ViewAxes, kind: int) -> NDArray[np.int64]:
-    """Differences of `site_id` to the columns of one species nearby."""
-    site: Vector = (0, 0, 0) if kind == CERIUM else (1, 1, 1)
-    here = axes.matrix @ np.array(site)
-    one_repeat = axes.cerium_repeat / float(axes.lengths[2])
-    around = lattice_around(axes, here / axes.lengths, _NEIGHBOURHOOD, one_repeat)
-    steps = np.unique(column_step(around.projected[around.species == kind] - here))
-    elsewhere: NDArray[np.int64] = steps[steps != 0]
-    return elsewhere
