@@ -14,9 +14,21 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import Field, StrictBool, ValidationError, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    StrictBool,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
-from ceria_data.config_checks import check_scattering, check_splits, check_together
+from ceria_data.config_checks import (
+    check_film,
+    check_scattering,
+    check_splits,
+    check_together,
+)
 from ceria_data.config_text import LARGEST, explain, read_mapping, write_mapping
 from ceria_data.distributions import Distribution
 from ceria_data.errors import ConfigError
@@ -27,6 +39,7 @@ from ceria_data.sections import (
     CameraSection,
     Dose,
     FieldSection,
+    FilmSection,
     LimitsSection,
     OpticsSection,
     ScatteringSection,
@@ -57,6 +70,7 @@ class Sections:
     optics: OpticsSection
     camera: CameraSection
     dose_e_per_A2: Distribution
+    film: FilmSection | None
 
 
 class BuildConfig(Section):
@@ -83,6 +97,13 @@ class BuildConfig(Section):
     camera: CameraSection = CameraSection()
     dose_e_per_A2: Dose = DEFAULT_DOSE
     limits: LimitsSection | None = None
+    film: FilmSection | None = None
+    """Makes every entry of a split a film instead of a structure."""
+
+    @property
+    def images_per_particle(self) -> int:
+        """Images of one structure, or frames of one film."""
+        return self.film.frames if self.film else self.images_per_structure
 
     def split(self, name: str) -> Split:
         """Find a split by its name."""
@@ -96,6 +117,7 @@ class BuildConfig(Section):
             optics=_merged(self.optics, over.optics),
             camera=_merged(self.camera, over.camera),
             dose_e_per_A2=over.dose_e_per_A2 or self.dose_e_per_A2,
+            film=self.film and _merged(self.film, over.film),
         )
 
     @model_validator(mode="before")
@@ -109,10 +131,26 @@ class BuildConfig(Section):
         ]
         return {**content, "splits": splits}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_image_per_frame(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("film") is not None:
+            return {"images_per_structure": 1, **content}
+        return content
+
+    @model_serializer(mode="wrap")
+    def _without_empty_film(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave `film` out of still datasets, whose recipes are older than it."""
+        content: dict[str, Any] = write(self)
+        if self.film is None:
+            del content["film"]
+        return content
+
     @model_validator(mode="after")
     def _check_together(self) -> "BuildConfig":
         check_splits(self)
         check_scattering(self)
+        check_film(self)
         for split in self.splits:
             check_together(self, self.sections(split), split.name)
         return self
@@ -276,6 +314,8 @@ def _split_warnings(config: BuildConfig, split: Split) -> Iterator[str]:
     sections = config.sections(split)
     yield from _section_warnings(sections.structure, "structure")
     yield from _section_warnings(sections.optics, "optics")
+    if sections.film:
+        yield from _section_warnings(sections.film, "film")
     dose = _marker(config, "dose_e_per_A2")
     if dose and (text := dose.warning(cast(Any, sections.dose_e_per_A2))):
         yield f"dose_e_per_A2 {text}"

@@ -14,9 +14,14 @@ from ceria_data.shapes import edge_normal
 
 if TYPE_CHECKING:
     from ceria_data.config import BuildConfig, Sections
+    from ceria_data.sections import FilmSection
 
 BRIGHTEST = 10.0
 """Intensity [vacuum = 1] that a thick Ce column in focus may reach; the camera must hold it."""
+WALK_CUT = 4.0
+"""The random part of a drift is cut at this many of its standard deviations at the end."""
+DRIFT_MARGIN = 2.0
+"""Part of the cell's margin that drift must leave free, at least [Å]."""
 ADLAYER = 2.4
 """Surface oxygen and adatoms lie outside a shape by at most a Ce-O bond, 2.34 Å [Å]."""
 
@@ -53,6 +58,56 @@ def check_scattering(config: "BuildConfig") -> None:
         raise ValueError(
             f"scattering.fft is {chosen.fft!r} with engine {chosen.engine}; leave fft out, it "
             "chooses the Fourier transform of engine abtem"
+        )
+
+
+def check_film(config: "BuildConfig") -> None:
+    """Refuse films that cannot be made, and keys of films in a still dataset."""
+    if config.film is None:
+        for split in config.splits:
+            if split.override.film.model_fields_set:
+                raise ValueError(
+                    f"splits: {split.name} overrides film, and the dataset has no section film; "
+                    "expected one, with the number of frames"
+                )
+        return
+    if config.images_per_structure != 1:
+        raise ValueError(
+            f"images_per_structure is {config.images_per_structure} in a dataset of films; leave "
+            "it out: film.frames says how many images a film has"
+        )
+    if config.limits:
+        raise ValueError("limits are computed for still images; leave limits out beside film")
+    for split in config.splits:
+        film = config.sections(split).film
+        assert film is not None
+        _check_script(film, split.name)
+        reach = film.duration_s * _high(film.drift_A_per_s)
+        reach += WALK_CUT * film.drift_walk_A_per_root_s * sqrt(film.duration_s)
+        room = config.scattering.padding_A - DRIFT_MARGIN
+        if reach > max(room, 0.0):
+            raise ValueError(
+                f"film: the drift may reach {reach:.3g} Å in {film.duration_s:.3g} s (split "
+                f"{split.name}); expected at most {max(room, 0.0):.3g} Å, so that nothing from "
+                "beyond the cell comes into the field; raise scattering.padding_A or lower the "
+                "drift or film.frames"
+            )
+
+
+def _check_script(film: "FilmSection", split: str) -> None:
+    """Refuse a script beside rates, or after the end of the film."""
+    rates = [name for name in type(film).model_fields if name.endswith(("_per_s", "_per_e_A2"))]
+    drawn = [name for name in rates if name != "drift_A_per_s" and getattr(film, name)]
+    if film.script and drawn:
+        raise ValueError(
+            f"film: {drawn[0]} and a script (split {split}); expected one of them: events are "
+            "drawn at rates, or scripted"
+        )
+    late = [step for step in film.script if step.time_s >= film.duration_s]
+    if late:
+        raise ValueError(
+            f"film.script: an event at {late[0].time_s:g} s (split {split}); expected before the "
+            f"end of the film at {film.duration_s:g} s"
         )
 
 

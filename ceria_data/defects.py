@@ -126,9 +126,7 @@ def _vacancy_order(
     if arrangement == "random":
         return chance
     if arrangement == "surface":
-        poor = filled & (lattice.species == CERIUM) & (count(filled, bonds) < len(BOND_STEPS))
-        exposed = (count(poor, bonds) > 0) | (count(filled, bonds) < 4)
-        return np.where(exposed, chance, 1 + chance)
+        return np.where(exposed_oxygen(lattice, filled, bonds), chance, 1 + chance)
     if arrangement == "clustered":
         oxygen = np.flatnonzero(filled & (lattice.species == OXYGEN))
         wanted = parameters.oxygen_vacancy_fraction * len(oxygen)
@@ -141,6 +139,27 @@ def _vacancy_order(
     raise ConfigError(
         f"oxygen_vacancy_arrangement is {arrangement!r}; expected one of {', '.join(ARRANGEMENTS)}"
     )
+
+
+def exposed_oxygen(lattice: Lattice, filled: Bools, bonds: NDArray[np.intp]) -> Bools:
+    """Find the O sites of a crystal at its surface.
+
+    Parameters
+    ----------
+    lattice : Lattice
+    filled : array of bool, shape (site,)
+        Sites of the perfect crystal.
+    bonds : array of int, shape (site, 8)
+        Neighbours by `crystal.BOND_STEPS`.
+
+    Returns
+    -------
+    array of bool, shape (site,)
+        For O sites: fewer than four Ce beside them, or a Ce with fewer than eight O.
+    """
+    poor = filled & (lattice.species == CERIUM) & (count(filled, bonds) < len(BOND_STEPS))
+    exposed: Bools = (count(poor, bonds) > 0) | (count(filled, bonds) < 4)
+    return exposed
 
 
 def _add(

@@ -17,6 +17,8 @@ STAGES = (
     "ceiling",
     "added_atoms",
     "evaluation",
+    "dynamics",
+    "drift",
 )
 """Names of the random streams. Append only: the position of a name is part of every key."""
 
@@ -32,10 +34,11 @@ def sample_rng(seed: int, index: int, stage: str) -> np.random.Generator:
     seed : int
         The dataset's seed, not negative.
     index : int
-        The number of the structure (stages ``structure`` to ``phonons``, ``ceiling`` and
-        ``added_atoms``), of the sample (stages ``image``, ``camera`` and ``evaluation``), of
-        the row of a split (``validation``), of the pass over a training set (``order``) or of
-        the crop since its start (``augmentation``), not negative.
+        The number of the structure or film (stages ``structure`` to ``phonons``, ``ceiling``,
+        ``added_atoms``, ``dynamics`` and ``drift``), of the sample (stages ``image``,
+        ``camera`` and ``evaluation``), of the row of a split (``validation``), of the pass over
+        a training set (``order``) or of the crop since its start (``augmentation``), not
+        negative.
     stage : str
         One of `STAGES`.
 

@@ -15,6 +15,7 @@ from pydantic import (
 from ceria_data.distributions import Choice, Distribution, Fixed, Integers, LogUniform, Uniform
 from ceria_data.distributions import Normal as NormalDistribution
 from ceria_data.quantities import Constant, Quantity, Words
+from ceria_data.schema import SAMPLES_PER_STRUCTURE_KEY
 
 KINDS = ("slab_flat", "slab_sawtooth", "slab_stepped", "octahedron", "cube", "rod", "irregular")
 """Shape families of structures."""
@@ -245,13 +246,76 @@ Dose = Annotated[
 DEFAULT_DOSE = LogUniform(30.0, 3000.0)
 
 
+EVENT_KINDS = (
+    "migration",
+    "arrival",
+    "departure",
+    "vacancy_creation",
+    "vacancy_filling",
+    "vacancy_migration",
+    "tilt",
+)
+"""What can happen in a film."""
+
+
+def _rate(unit: str = "1/s") -> Constant:
+    return Constant(unit, 0.0, 1000.0, hint="rates count events per second and unit")
+
+
+class ScriptedEvent(Section):
+    """One event at a time of one's own choice."""
+
+    kind: Literal[EVENT_KINDS]  # type: ignore[valid-type]
+    time_s: Annotated[float, Constant("s", 0.0, 1e6)]
+    nth: Annotated[int, Constant("", 0, 1_000_000, whole=True)] = 0
+    """Which of the moves of this kind that the structure allows then, in a fixed order."""
+
+
+class FilmSection(Section):
+    """What a particle does in the time of a film; rates are per second and unit (`moves`)."""
+
+    frames: Annotated[int, Constant("frames", 1, SAMPLES_PER_STRUCTURE_KEY, whole=True)] = 60
+    frame_time_s: Annotated[float, Constant("s", 1e-4, 100.0, (1 / 75, 1 / 7.5))] = 0.04
+    cerium_migration_per_s: Annotated[float, _rate()] = 0.0
+    cerium_arrival_per_s: Annotated[float, _rate()] = 0.0
+    cerium_departure_per_s: Annotated[float, _rate()] = 0.0
+    oxygen_vacancy_creation_per_s: Annotated[float, _rate()] = 0.0
+    oxygen_vacancy_creation_per_e_A2: Annotated[float, _rate("Å²/e-")] = 0.0
+    oxygen_vacancy_filling_per_s: Annotated[float, _rate()] = 0.0
+    oxygen_vacancy_migration_per_s: Annotated[float, _rate()] = 0.0
+    oxygen_sites: Literal["surface", "any"] = "surface"
+    tilt_per_s: Annotated[float, _rate()] = 0.0
+    tilt_step_deg: Annotated[float, Constant("°", 0.0, 2.0, (0.0, 0.5))] = 0.1
+    drift_A_per_s: Annotated[Distribution, Quantity("Å/s", 0.0, 1000.0, (0.0, 5.0), _NM)] = Fixed(
+        0.0
+    )
+    drift_walk_A_per_root_s: Annotated[float, Constant("Å/√s", 0.0, 100.0, (0.0, 1.0), _NM)] = 0.0
+    script: tuple[ScriptedEvent, ...] = ()
+
+    @property
+    def duration_s(self) -> float:
+        """Time from the start of the first to the end of the last exposure."""
+        return self.frames * self.frame_time_s
+
+
 class Override(Section):
     """What one split draws differently; keys that are not set stay as in the dataset."""
 
     structure: StructureSection = StructureSection()
     optics: OpticsSection = OpticsSection()
     camera: CameraSection = CameraSection()
+    film: FilmSection = FilmSection()
     dose_e_per_A2: Dose | None = None
+
+    @field_validator("film")
+    @classmethod
+    def _one_length(cls, film: FilmSection) -> FilmSection:
+        if "frames" in film.model_fields_set:
+            raise ValueError(
+                "sets frames; all films of a dataset have equally many, because they share "
+                "shards of one size; build another dataset for longer films"
+            )
+        return film
 
     @field_validator("structure")
     @classmethod
@@ -267,7 +331,7 @@ class Override(Section):
     def _only_what_is_set(self) -> dict[str, Any]:
         content = {
             name: getattr(self, name).model_dump(exclude_unset=True)
-            for name in ("structure", "optics", "camera")
+            for name in ("structure", "optics", "camera", "film")
         }
         if self.dose_e_per_A2 is not None:
             content["dose_e_per_A2"] = self.dose_e_per_A2.plain()
