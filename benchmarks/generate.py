@@ -40,7 +40,8 @@ from ceria_data.aberrations import aberrations_of
 from ceria_data.build import build, in_this_process
 from ceria_data.config import config_from_mapping, load_config
 from ceria_data.draw import structure_entries
-from ceria_data.optics import _integrate_pixels, focal_nodes, form_image
+from ceria_data.image_spectrum import spectrum_of
+from ceria_data.optics import focal_nodes, form_image
 from ceria_data.plan import plan
 from ceria_data.scattering import exit_waves
 from ceria_data.simulate import (
@@ -148,7 +149,7 @@ def difference(config, labels, phonons=2):
     each = [atoms_of(structure, displaced, cell) for displaced in positions]
     waves = plain_waves(abtem.AtomsEnsemble([atoms for atoms, _ in each]), config)
     plain = np.ascontiguousarray(plain_intensity(waves, image, each[0][1]).array.T)
-    plain = _integrate_pixels(plain, cell.shape, cell, field)
+    plain = spectrum_of(plain, cell.shape, cell).pixels(field)
     specimen = specimen_of(labels, settings.slice_thickness_A)
     specimen = Specimen(positions, specimen.numbers, specimen.slices)
     ours = form_image(exit_waves([specimen], cell, settings)[0], image, field)

@@ -12,8 +12,9 @@ from scipy.fft import next_fast_len
 
 from ceria_data import mkl
 from ceria_data.aberrations import aberrations_of, ray_displacement, wave_aberration
-from ceria_data.fourier import Library, ifft, ifft2, irfft2, rfft2
-from ceria_data.grid import Cell, Field
+from ceria_data.fourier import ifft, ifft2
+from ceria_data.grid import Field
+from ceria_data.image_spectrum import ImageSpectrum, frequencies, spectrum_of
 from ceria_data.parameters import ImageParameters
 from ceria_data.waves import ExitWaves, highest_orders, keep_orders, widen
 
@@ -120,12 +121,27 @@ def form_image(exit_waves: ExitWaves, parameters: ImageParameters, field: Field)
     >>> intensity.shape, float(abs(intensity - 1).max()) < 1e-6
     ((16, 20), True)
     """
+    spectrum = image_spectrum(exit_waves, parameters, field)
+    with mkl.one_thread(exit_waves.library == "mkl"):
+        return spectrum.pixels(field)
+
+
+def image_spectrum(
+    exit_waves: ExitWaves, parameters: ImageParameters, field: Field
+) -> ImageSpectrum:
+    """Form an image up to the integration over pixels; see `form_image`.
+
+    Raises
+    ------
+    ValueError
+        If waves and parameters differ in energy, or the cell was not made for the field.
+    """
     _check(exit_waves, parameters, field)
     with mkl.one_thread(exit_waves.library == "mkl"):
-        return _form_image(exit_waves, parameters, field)
+        return _image_spectrum(exit_waves, parameters)
 
 
-def _form_image(exit_waves: ExitWaves, parameters: ImageParameters, field: Field) -> Any:
+def _image_spectrum(exit_waves: ExitWaves, parameters: ImageParameters) -> ImageSpectrum:
     spectra, cell, library = exit_waves.spectra, exit_waves.cell, exit_waves.library
     xp = array_namespace(spectra)
     wavelength = energy2wavelength(exit_waves.energy_eV)
@@ -136,7 +152,7 @@ def _form_image(exit_waves: ExitWaves, parameters: ImageParameters, field: Field
     my, mx = next_fast_len(4 * hy + 1), next_fast_len(4 * hx + 1)
     total = xp.zeros((my, mx), dtype=xp.real(spectra).dtype, device=device(spectra))
     ky, kx = (
-        _frequencies(2 * order + 1, length, xp, spectra)
+        frequencies(2 * order + 1, length, xp, spectra)
         for order, length in zip((hy, hx), cell.extent, strict=True)
     )
     angle = wavelength * (kx[None, :] + 1j * ky[:, None])
@@ -161,7 +177,7 @@ def _form_image(exit_waves: ExitWaves, parameters: ImageParameters, field: Field
             for i in range(square.shape[0]):
                 total += square[i, :, :]
     total = total * ((my * mx) ** 2 / spectra.shape[0])
-    return _integrate_pixels(total, (2 * hy, 2 * hx), cell, field, library)
+    return spectrum_of(total, (2 * hy, 2 * hx), cell, library)
 
 
 def _place_orders(laid: Any, wave: Any) -> None:
@@ -218,12 +234,6 @@ def _check(exit_waves: ExitWaves, parameters: ImageParameters, field: Field) -> 
         raise ValueError(f"{cell} does not hold {field}; make it with grid.cell_around")
 
 
-def _frequencies(size: int, length: float, xp: Any, like: Any) -> Any:
-    """Spatial frequencies [1/Å] in the order of an FFT."""
-    orders = np.fft.fftfreq(size, 1 / size) / length
-    return xp.asarray(orders, dtype=xp.float64, device=device(like))
-
-
 def _lens(angle: Any, exit_waves: ExitWaves, parameters: ImageParameters, wavelength: float) -> Any:
     """Transfer function at the mean focus: aberrations, angular spread, aperture."""
     xp = array_namespace(angle)
@@ -238,34 +248,3 @@ def _lens(angle: Any, exit_waves: ExitWaves, parameters: ImageParameters, wavele
     step = wavelength / min(exit_waves.cell.extent)
     opening = 0.5 + (parameters.aperture_mrad * 1e-3 - xp.abs(angle)) / step
     return xp.exp(-1j * phase) * (envelope * xp.clip(opening, 0.0, 1.0))
-
-
-def _integrate_pixels(
-    intensity: Any,
-    orders: tuple[int, int],
-    cell: Cell,
-    field: Field,
-    library: Library = "scipy",
-) -> Any:
-    """Average an intensity, sampled on any grid of the cell, over the area of each pixel."""
-    xp = array_namespace(intensity)
-    (ny, nx), (my, mx) = cell.shape, intensity.shape
-    by, bx = (min(order, (n - 1) // 2) for order, n in zip(orders, cell.shape, strict=True))
-    spectrum = rfft2(intensity, library)[:, : bx + 1]
-    spectrum = widen(xp.concat([spectrum[: by + 1, :], spectrum[-by:, :]], axis=0), by, ny, -2)
-    ky = _frequencies(ny, cell.extent[0], xp, intensity)
-    kx = _frequencies(nx, cell.extent[1], xp, intensity)[: bx + 1]
-    area = _sinc(ky * field.sampling)[:, None] * _sinc(kx * field.sampling)[None, :]
-    spectrum = spectrum * xp.astype(area * (ny * nx / (my * mx)), intensity.dtype)
-    fine = irfft2(spectrum, (ny, nx), library)
-    (y0, x0), step = cell.origin, cell.oversampling
-    y1, x1 = y0 + step * field.shape[0], x0 + step * field.shape[1]
-    # A square averaged over a pixel is not negative; its rounding error may be.
-    return xp.clip(fine[y0:y1:step, x0:x1:step], 0.0, None)
-
-
-def _sinc(x: Any) -> Any:
-    """Evaluate sin(πx) / (πx)."""
-    xp = array_namespace(x)
-    nonzero = xp.where(x == 0, xp.ones_like(x), x)
-    return xp.where(x == 0, xp.ones_like(x), xp.sin(pi * nonzero) / (pi * nonzero))
