@@ -4,6 +4,7 @@ import hashlib
 import json
 import resource
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from ceria_data.config import BuildConfig, config_from_yaml
 from ceria_data.digest import canonical_json, file_sha256, missing_leaf
 from ceria_data.draw import StructureEntry, structure_entry
 from ceria_data.errors import OutputError
+from ceria_data.film_simulation import SimulatedFilm, simulate_film, simulate_films
 from ceria_data.provenance import machine, software
-from ceria_data.schema import TABLES
+from ceria_data.schema import ARRAYS, TableSpec, tables_of
 from ceria_data.simulate import SimulatedStructure, simulate_structure, simulate_structures
 from ceria_data.staging import build_key
 from ceria_data.store import Layout, empty_arrays, frame, write_block, write_table, write_text
+
+Simulated = SimulatedStructure | SimulatedFilm
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,9 @@ class Receipt:
     files : dict
         Path relative to the staging folder -> sha256.
     labels, content : list of str
-        Digest of each structure of the block.
+        Digest of each structure, or film, of the block.
     failures : list of dict
-        Structures that could not be simulated: structure, number, error.
+        Structures that could not be simulated: structure (of a film the first), number, error.
     seconds : dict
         Time by stage.
     peak_memory : int
@@ -117,21 +121,29 @@ def build_block(order: Order) -> Receipt:
     config = config_from_yaml(order.config)
     entries = [structure_entry(config, row) for row in order.layout.rows(order.block)]
     tried = [entry for entry in entries if entry.row not in order.lost]
-    simulated = simulate_structures(config, tried, order.layout.planes, order.device, order.memory)
-    results: list[SimulatedStructure | dict[str, Any]] = []
+    simulated = _simulated(config, tried, order)
+    results: list[Simulated | dict[str, Any]] = []
     for entry in entries:
         if entry.row in order.lost:
-            results.append(failure(entry, RuntimeError(order.lost[entry.row])))
+            results.append(failure(order, entry, RuntimeError(order.lost[entry.row])))
             continue
         result = next(simulated)
-        results.append(failure(entry, result) if isinstance(result, Exception) else result)
+        results.append(failure(order, entry, result) if isinstance(result, Exception) else result)
     return write_results(order, config, entries, results)
 
 
-def failure(entry: StructureEntry, error: BaseException) -> dict[str, Any]:
-    """Describe a structure that could not be simulated."""
+def _simulated(
+    config: BuildConfig, entries: list[StructureEntry], order: Order
+) -> Iterator[Simulated | Exception]:
+    if config.film:
+        return simulate_films(config, entries, order.layout, order.device, order.memory)
+    return simulate_structures(config, entries, order.layout.planes, order.device, order.memory)
+
+
+def failure(order: Order, entry: StructureEntry, error: BaseException) -> dict[str, Any]:
+    """Describe a structure that could not be simulated, or the first one of a film."""
     return {
-        "structure": entry.row,
+        "structure": order.layout.structures_of(range(entry.row, entry.row + 1)).start,
         "number": entry.number,
         "error": f"{type(error).__name__}: {error}",
     }
@@ -141,16 +153,15 @@ def write_results(
     order: Order,
     config: BuildConfig,
     entries: list[StructureEntry],
-    results: list[SimulatedStructure | dict[str, Any]],
+    results: list[Simulated | dict[str, Any]],
 ) -> Receipt:
     """Write shards, tables and receipt of a block; failed structures stay empty."""
     staging = Path(order.staging)
     _check_key(order)
     arrays = empty_arrays(order.layout, order.block)
-    images = config.images_per_structure
     labels, content, failures = [], [], []
     seconds: dict[str, float] = {}
-    for i, (entry, result) in enumerate(zip(entries, results, strict=True)):
+    for entry, result in zip(entries, results, strict=True):
         if isinstance(result, dict):
             failures.append(result)
             labels.append(missing_leaf(entry.number))
@@ -158,18 +169,24 @@ def write_results(
             continue
         labels.append(result.labels.digest)
         content.append(result.digest)
-        arrays["counts"][i * images : (i + 1) * images] = result.counts
-        arrays["intensity"][i * images : (i + 1) * images] = result.intensity
-        arrays["occupancy"][i] = result.labels.occupancy
-        arrays["volume"][i] = result.labels.volume
+        made = {
+            "counts": result.counts,
+            "intensity": result.intensity,
+            "occupancy": result.labels.occupancy,
+            "volume": result.labels.volume,
+        }
+        for spec in ARRAYS:
+            first = order.layout.entries(spec, order.layout.rows(order.block)).start
+            rows = order.layout.entries(spec, range(entry.row, entry.row + 1))
+            arrays[spec.name][rows.start - first : rows.stop - first] = made[spec.name]
         for stage, spent in result.seconds.items():
             seconds[stage] = seconds.get(stage, 0.0) + spent
     written = [
         Path("dataset") / p
         for p in write_block(staging / "dataset", order.layout, order.block, arrays)
     ]
-    done = [result for result in results if isinstance(result, SimulatedStructure)]
-    written += _write_parts(staging, order.block, done)
+    done = [result for result in results if not isinstance(result, dict)]
+    written += _write_parts(staging, order.block, done, tables_of(bool(config.film)))
     _check_key(order)
     engine = config.scattering.engine
     receipt = Receipt(
@@ -232,7 +249,10 @@ def probe_structure(probe: Probe) -> str:
     config = config_from_yaml(probe.order.config)
     entry = structure_entry(config, probe.row)
     try:
-        simulate_structure(config, entry, probe.order.layout.planes, probe.order.device)
+        if config.film:
+            simulate_film(config, entry, probe.order.layout, probe.order.device)
+        else:
+            simulate_structure(config, entry, probe.order.layout.planes, probe.order.device)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return ""
@@ -255,9 +275,11 @@ def _peak_memory() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def _write_parts(staging: Path, block: int, done: list[SimulatedStructure]) -> list[Path]:
+def _write_parts(
+    staging: Path, block: int, done: Sequence[Simulated], specs: tuple[TableSpec, ...]
+) -> list[Path]:
     paths = []
-    for spec in TABLES:
+    for spec in specs:
         tables: list[pd.DataFrame] = [getattr(result.labels, spec.name) for result in done]
         table = pd.concat(tables, ignore_index=True) if tables else frame([], spec)
         path = part_path(block, spec.name)

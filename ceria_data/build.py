@@ -34,7 +34,7 @@ from ceria_data.limits_build import build_limits, remove_limits
 from ceria_data.plan import Plan, plan
 from ceria_data.provenance import software
 from ceria_data.scattering import check_engine, waves_together
-from ceria_data.schema import FORMAT_VERSION, SPECIES, TABLES
+from ceria_data.schema import FORMAT_VERSION, SPECIES, TableSpec, tables_of
 from ceria_data.simulate import cell_of, settings_of
 from ceria_data.staging import (
     Staging,
@@ -194,7 +194,8 @@ def _open(staging: Staging, config: BuildConfig, planned: Plan, *, overwrite: bo
     layout = planned.layout
     fingerprint = {
         "recipe": recipe_digest(config),
-        "layout": asdict(layout) | {"field_shape": list(layout.field_shape)},
+        "layout": asdict(layout)
+        | {"field_shape": list(layout.field_shape), "starts": list(layout.starts)},
         "software": software(config.scattering.engine),
     }
     if open_staging(staging, fingerprint, overwrite=overwrite):
@@ -214,7 +215,7 @@ def _finish(
 ) -> None:
     """Complete the staged dataset, with its limits if the config asks for them."""
     remove_limits(staging.dataset)  # of a run that was interrupted after them
-    tables = _join_tables(staging, planned.layout)
+    tables = _join_tables(staging, planned.layout, tables_of(bool(config.film)))
     finish_dataset(config, planned, staging.dataset, tables, receipts, device, batch_memory)
     if config.limits:
         build_limits(
@@ -263,9 +264,9 @@ def _build_blocks(
         receipt = read_receipt(Path(template.staging), number, template.key)
         if receipt and (allow_missing or not receipt.failures):
             receipts[number] = receipt
-    images = layout.images_per_structure
+    images = layout.images
     reused = sum(len(layout.rows(number)) for number in receipts) * images
-    total = layout.structures * images
+    total = layout.particles * images
     on_progress(Progress(reused, total, reused))
     orders = [replace(template, block=n) for n in range(layout.blocks) if n not in receipts]
     if orders:
@@ -342,10 +343,12 @@ def _refuse_failures(receipts: list[Receipt], staging: Staging, allow_missing: b
         )
 
 
-def _join_tables(staging: Staging, layout: Layout) -> dict[str, pd.DataFrame]:
+def _join_tables(
+    staging: Staging, layout: Layout, specs: tuple[TableSpec, ...]
+) -> dict[str, pd.DataFrame]:
     """Join the parts of every table, in the order of the blocks."""
     tables = {}
-    for spec in TABLES:
+    for spec in specs:
         parts = [
             pq.read_table(staging.folder / part_path(block, spec.name)).to_pandas()
             for block in range(layout.blocks)

@@ -16,10 +16,10 @@ from ceria_data.draw import structure_entry
 from ceria_data.grid import cell_around
 from ceria_data.limits import PHONONS
 from ceria_data.optics import form_image
-from ceria_data.particle import place
 from ceria_data.patch import Patch, patch_around, patch_settings, specimen_in
 from ceria_data.randomness import sample_rng
 from ceria_data.scattering import exit_waves
+from ceria_data.scene import place
 from ceria_data.schema import SPECIES
 from ceria_data.simulate import (
     LabelledStructure,

@@ -8,11 +8,13 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from ceria_data.config import PHONON_ERROR
+from ceria_data.config import PHONON_ERROR, load_config
 from ceria_data.dataset import Dataset
-from ceria_data.facts import parameter_ranges
+from ceria_data.facts import film_facts, parameter_ranges
 from ceria_data.pictures import splits_of
-from ceria_data.schema import ARRAYS, ATOMS, COLUMNS, SAMPLES, SPECIES, STRUCTURES
+from ceria_data.schema import ARRAYS, ATOMS, COLUMNS, EVENTS, SAMPLES, SPECIES, STRUCTURES
+from ceria_data.sections import EVENT_KINDS, FilmSection
+from ceria_data.store import CONFIG
 
 _TEXTS = ("label_definition", "limits", "intended_use", "maintenance", "citation")
 _BY_SPLIT = {
@@ -84,7 +86,7 @@ def _versions(name: str) -> dict[str, str]:
 
 def _front_matter(dataset: Dataset) -> str:
     manifest = dataset.manifest
-    tables = (SAMPLES, STRUCTURES, COLUMNS, ATOMS)
+    tables = (SAMPLES, STRUCTURES, COLUMNS, ATOMS, *((EVENTS,) if dataset.has_films else ()))
     thumbnails = [
         {"split": split, "path": f"preview/{split}.parquet"} for split in splits_of(dataset)
     ]
@@ -131,7 +133,39 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "column_facts": _column_facts(inside),
         "ranges": _ranges(dataset),
         "making": _making(dataset.manifest),
+        "films": _films(dataset, splits) if dataset.has_films else None,
     }
+
+
+def _films(dataset: Dataset, splits: list[dict[str, Any]]) -> dict[str, Any]:
+    """Tabulate length, rates and events of the films of every split."""
+    config = load_config(str(dataset.folder / CONFIG))
+    names = [row["name"] for row in splits]
+    sections = [config.sections(config.split(name)).film for name in names]
+    particles = dataset.structures[["structure", "split"]]
+    events = dataset.events.merge(particles, on="structure")
+    keys = [
+        key
+        for key in FilmSection.model_fields
+        if key not in ("frames", "script") and any(getattr(film, key) for film in sections)
+    ]
+    return {
+        "frames": dataset.layout.images,
+        "settings": {key: [_setting(getattr(film, key)) for film in sections] for key in keys},
+        "events": {
+            kind: [
+                int(((events["kind"] == kind) & (events["split"] == name)).sum()) for name in names
+            ]
+            for kind in EVENT_KINDS
+        },
+        "facts": film_facts(dataset),
+    }
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value.plain() if hasattr(value, "plain") else value)
 
 
 def _summary(dataset: Dataset) -> dict[str, str]:
@@ -156,6 +190,7 @@ def _splits(dataset: Dataset) -> list[dict[str, Any]]:
     """Count structures and images of each split; splits without any come last."""
     samples, planned = dataset.samples, dataset.manifest["splits"]
     present = splits_of(dataset)
+    structures = dataset.structures
     rows = []
     for name in present + sorted(set(planned) - set(present)):
         own = samples[samples["split"] == name]
@@ -163,7 +198,8 @@ def _splits(dataset: Dataset) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": name,
-                "structures": own["structure"].nunique(),
+                "films": own["particle"].nunique(),
+                "structures": int((structures["split"] == name).sum()),
                 "images": len(own),
                 "phonons": phonons,
                 "error": f"{100 * PHONON_ERROR / phonons**0.5:.1f} %",

@@ -80,6 +80,7 @@ def build_ceiling(
     """
     dataset = open_dataset(folder, split)
     config = load_config(str(dataset.folder / CONFIG))
+    dataset.refuse_films("a ceiling")
     check_new_folder(out)
     targets = choose_targets(dataset, config, split, n_columns)
     if not targets:

@@ -10,21 +10,19 @@ from ceria_data.dataset import Dataset, open_dataset
 from ceria_data.digest import labels_leaf
 from ceria_data.draw import structure_entry
 from ceria_data.errors import CeriaError
-from ceria_data.schema import TABLES
-from ceria_data.simulate import simulate_structure
+from ceria_data.film_simulation import SimulatedFilm, simulate_film
+from ceria_data.simulate import SimulatedStructure, simulate_structure
 from ceria_data.store import CONFIG
-
-_ROW_KEYS = ["sample", "structure", "particle"]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Agreement of two datasets over the structures that both have.
+    """Agreement of two datasets over the structures, or films, that both have.
 
     Attributes
     ----------
     common, only_a, only_b : int
-        Structures in both and in one of them, matched by number.
+        Structures, or films, in both and in one of them, matched by number.
     labels_equal : bool
         There are common structures and the labels of all of them are equal.
     differing_labels : tuple of int
@@ -69,16 +67,20 @@ def compare(folder_a: Path, folder_b: Path) -> Comparison:
         If their images have different shapes or numbers of images per structure.
     """
     a, b = open_dataset(folder_a), open_dataset(folder_b)
-    for key in ("field_shape", "images_per_structure"):
-        if a.manifest[key] != b.manifest[key]:
+    for key, of_a, of_b in (
+        ("field_shape", a.manifest["field_shape"], b.manifest["field_shape"]),
+        ("film", a.has_films, b.has_films),
+        ("images_per_structure", a.layout.images, b.layout.images),
+    ):
+        if of_a != of_b:
             raise CeriaError(
-                f"{key} is {a.manifest[key]} in {folder_a} and {b.manifest[key]} in {folder_b}; "
+                f"{key} is {of_a} in {folder_a} and {of_b} in {folder_b}; "
                 "only datasets with equal fields can be compared"
             )
     rows_a, rows_b = _rows_by_number(a), _rows_by_number(b)
     common = sorted(rows_a.keys() & rows_b.keys())
     differing, changed, pixels, largest = [], 0, 0, 0.0
-    images = int(a.manifest["images_per_structure"])
+    images = a.layout.images
     for number in common:
         row_a, row_b = rows_a[number], rows_b[number]
         if labels_digest_of(a, row_a) != labels_digest_of(b, row_b):
@@ -105,21 +107,30 @@ def compare(folder_a: Path, folder_b: Path) -> Comparison:
 
 
 def labels_digest_of(dataset: Dataset, row: int) -> str:
-    """Digest the labels of one structure without the rows it has in this dataset."""
+    """Digest the labels of one particle without the rows it has in this dataset."""
+    particle = range(row, row + 1)
+    structures = dataset.layout.structures_of(particle)
+    firsts = {
+        "sample": dataset.layout.samples_of(particle).start,
+        "structure": structures.start,
+        "particle": row,
+    }
     tables = []
-    for spec in TABLES:
-        own = dataset.rows_of(spec, row)
-        own[[key for key in _ROW_KEYS if key in own]] = 0
+    for spec in dataset.tables:
+        own = dataset.rows_of_particle(spec, row)
+        for key in firsts.keys() & set(own):
+            own[key] -= firsts[key]
         tables.append((own, spec))
-    occupancy, volume = dataset.read("occupancy", row), dataset.read("volume", row)
-    filled = np.flatnonzero(volume.any(axis=(1, 2)))
+    rows = slice(structures.start, structures.stop)
+    occupancy, volume = dataset.read("occupancy", rows), dataset.read("volume", rows)
+    filled = np.flatnonzero(volume.any(axis=(0, 2, 3)))
     planes = int(filled[-1]) + 1 if len(filled) else 0  # growth may add empty planes
-    return labels_leaf(tables, occupancy, volume[:planes])
+    return labels_leaf(tables, occupancy, volume[:, :planes])
 
 
 def _rows_by_number(dataset: Dataset) -> dict[int, int]:
     structures = dataset.structures
-    return dict(zip(structures["number"].tolist(), structures["structure"].tolist(), strict=True))
+    return dict(zip(structures["number"].tolist(), structures["particle"].tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -175,15 +186,24 @@ def regenerate(folder: Path, sample: int, device: str = "cpu") -> Regeneration:
         last = int(dataset.samples["sample"].max())
         raise CeriaError(f"{folder} has no sample {sample}; its samples are 0 to {last}")
     config = load_config(str(folder / CONFIG))
-    row, position = divmod(sample, config.images_per_structure)
-    entry = structure_entry(config, row)
-    again = simulate_structure(config, entry, int(dataset.manifest["n_planes"]), device)
-    tables = [(dataset.rows_of(spec, row), spec) for spec in TABLES]
-    stored_labels = labels_leaf(tables, dataset.read("occupancy", row), dataset.read("volume", row))
+    row, position = divmod(sample, config.images_per_particle)
+    entry, layout = structure_entry(config, row), dataset.layout
+    again: SimulatedStructure | SimulatedFilm
+    if config.film:
+        frames = range(position, position + 1)
+        again = simulate_film(config, entry, layout, device, frames=frames)
+        rows, position = layout.structures_of(range(row, row + 1)), 0
+        masks = [dataset.read(n, slice(rows.start, rows.stop)) for n in ("occupancy", "volume")]
+    else:
+        again = simulate_structure(config, entry, layout.planes, device)
+        masks = [dataset.read(name, row) for name in ("occupancy", "volume")]
+    tables = [(dataset.rows_of_particle(spec, row), spec) for spec in dataset.tables]
+    stored_labels = labels_leaf(tables, *masks)
     difference = again.intensity[position].astype(np.float64) - dataset.read("intensity", sample)
+    shown = dataset.samples["structure"][dataset.samples["sample"] == sample]
     return Regeneration(
         sample=sample,
-        structure=row,
+        structure=int(shown.iloc[0]),
         labels_equal=again.labels.digest == stored_labels,
         differing_counts=int((again.counts[position] != dataset.read("counts", sample)).sum()),
         largest_intensity_difference=float(np.abs(difference).max()),

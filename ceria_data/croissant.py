@@ -7,12 +7,18 @@ from typing import Any
 
 from ceria_data.dataset import Dataset
 from ceria_data.digest import file_sha256
-from ceria_data.schema import ARRAYS, TABLES, Column, TableSpec
+from ceria_data.schema import ARRAYS, Column, TableSpec
 from ceria_data.store import CONFIG, DATA, write_text
 
 CROISSANT = "croissant.json"
 _TYPES = {"int64": "sc:Integer", "float64": "sc:Float", "str": "sc:Text", "bool": "sc:Boolean"}
-_KEYS = {"samples": ["sample"], "structures": ["structure"], "columns": ["structure", "site_id"]}
+_KEYS = {
+    "samples": ["sample"],
+    "structures": ["structure"],
+    "columns": ["structure", "site_id"],
+    "events": ["particle", "event"],
+    "exposures": ["sample", "structure"],
+}
 # The standard context of version 1.0 of the format.
 _CONTEXT = {
     "@language": "en",
@@ -104,7 +110,7 @@ def croissant(dataset: Dataset, files: Mapping[str, Mapping[str, Any]]) -> dict[
                 "includes": f"{DATA}/**",
             },
         ],
-        "recordSet": [_record_set(spec) for spec in TABLES],
+        "recordSet": [_record_set(spec) for spec in dataset.tables],
     }
 
 
@@ -116,7 +122,7 @@ def write_croissant(dataset: Dataset) -> None:
     dataset : Dataset
         With all tables and the config in its folder.
     """
-    names = [f"{spec.name}.parquet" for spec in TABLES] + [CONFIG]
+    names = [f"{spec.name}.parquet" for spec in dataset.tables] + [CONFIG]
     paths = {name: dataset.folder / name for name in names}
     files = {
         name: {"sha256": file_sha256(path), "size": path.stat().st_size}

@@ -14,11 +14,31 @@ from numpy.typing import NDArray
 
 from ceria_data.address import is_repository
 from ceria_data.bundled import dataset_folder
-from ceria_data.errors import DatasetError, HubError, NotADatasetError
+from ceria_data.errors import CeriaError, DatasetError, HubError, NotADatasetError
 from ceria_data.grid import Field
 from ceria_data.part import check_split, files_of_splits, read_part
-from ceria_data.schema import ARRAYS, ATOMS, COLUMNS, SAMPLES, STRUCTURES, SUPPORT, TableSpec
-from ceria_data.store import PART, open_arrays, read_manifest, read_table, shard_path
+from ceria_data.schema import (
+    ARRAYS,
+    ATOMS,
+    COLUMNS,
+    EVENTS,
+    EXPOSURES,
+    SAMPLES,
+    STRUCTURES,
+    SUPPORT,
+    TableSpec,
+    tables_of,
+)
+from ceria_data.store import (
+    PART,
+    Layout,
+    layout_of,
+    open_arrays,
+    read_manifest,
+    read_table,
+    shard_path,
+)
+from ceria_data.targets import class_map, volume
 
 
 @dataclass(frozen=True)
@@ -30,7 +50,8 @@ class Sample:
     parameters : dict
         The sample's row of `samples.parquet`.
     columns : DataFrame
-        Columns of its structure, shifted by the drift of this image.
+        Columns of its structure, shifted by the drift of this image. A frame of a film that
+        shows several structures has the one that it shows longest.
     """
 
     dataset: "Dataset"
@@ -48,21 +69,36 @@ class Sample:
 
     @property
     def occupancy(self) -> NDArray[np.uint8]:
-        """Class of the column at each pixel, shape (species, y, x); species = Ce, O."""
-        return self.dataset.read("occupancy", self.parameters["structure"])
+        """Class of the column at each pixel, shape (species, y, x); species = Ce, O.
+
+        Painted anew where drift has moved the columns.
+        """
+        if not self._drifted:
+            return self.dataset.read("occupancy", self.parameters["structure"])
+        return class_map(self.columns, self.dataset.field, self.dataset.manifest["max_count"])
 
     @property
     def volume(self) -> NDArray[np.uint8]:
-        """Atoms by lattice plane along the beam, shape (plane, y, x)."""
-        return self.dataset.read("volume", self.parameters["structure"])
+        """Atoms by lattice plane along the beam, shape (plane, y, x); drift as `occupancy`."""
+        if not self._drifted:
+            return self.dataset.read("volume", self.parameters["structure"])
+        atoms = self.dataset.rows_of(ATOMS, self.parameters["structure"])
+        planes = self.dataset.arrays["volume"].shape[1]
+        return volume(atoms, self.columns, planes, self.dataset.field)
 
     @property
     def columns(self) -> pd.DataFrame:
         """Columns of the structure, in the coordinates of this image."""
         rows = self.dataset.columns_of(self.parameters["structure"]).copy()
-        rows["x_A"] += self.parameters["drift_x_A"]
-        rows["y_A"] += self.parameters["drift_y_A"]
+        if self._drifted:
+            rows["x_A"] += self.parameters["drift_x_A"]
+            rows["y_A"] += self.parameters["drift_y_A"]
+            rows["in_field"] = self.dataset.field.holds(rows["x_A"], rows["y_A"])
         return rows
+
+    @property
+    def _drifted(self) -> bool:
+        return bool(self.parameters["drift_x_A"] or self.parameters["drift_y_A"])
 
 
 class Dataset:
@@ -132,15 +168,60 @@ class Dataset:
         """Rows of `support.parquet`, all splits."""
         return self._table(SUPPORT)
 
+    @cached_property
+    def events(self) -> pd.DataFrame:
+        """Rows of `events.parquet`, all splits; a dataset of films has it."""
+        return self._table(EVENTS)
+
+    @cached_property
+    def exposures(self) -> pd.DataFrame:
+        """Rows of `exposures.parquet`, all splits; a dataset of films has it."""
+        return self._table(EXPOSURES)
+
+    @property
+    def has_films(self) -> bool:
+        """Whether its particles are films; else each is one structure."""
+        return "film" in self.manifest
+
+    @property
+    def tables(self) -> tuple[TableSpec, ...]:
+        """Specifications of its tables."""
+        return tables_of(self.has_films)
+
+    def refuse_films(self, what: str) -> None:
+        """Refuse to compute something of films that is known for still images only.
+
+        Raises
+        ------
+        CeriaError
+        """
+        if self.has_films:
+            raise CeriaError(
+                f"{self.folder} holds films, and {what} can be computed of still images only; "
+                "build a still dataset with the same structures, optics and doses"
+            )
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Which structures and samples belong to each particle."""
+        return layout_of(self.manifest)
+
     def columns_of(self, structure: int) -> pd.DataFrame:
         """Columns of one structure."""
         return self.rows_of(COLUMNS, structure)
 
     def rows_of(self, spec: TableSpec, structure: int) -> pd.DataFrame:
         """Rows of one structure in any table; tables are sorted by structure."""
+        return self._rows_of(spec, range(structure, structure + 1))
+
+    def rows_of_particle(self, spec: TableSpec, particle: int) -> pd.DataFrame:
+        """Rows of one particle in any table: of a film, those of all its structures."""
+        return self._rows_of(spec, self.layout.structures_of(range(particle, particle + 1)))
+
+    def _rows_of(self, spec: TableSpec, structures: range) -> pd.DataFrame:
         table: pd.DataFrame = getattr(self, spec.name)
         order = table["structure"].to_numpy()
-        lo, hi = np.searchsorted(order, [structure, structure + 1])
+        lo, hi = np.searchsorted(order, [structures.start, structures.stop])
         return table.iloc[lo:hi].reset_index(drop=True)
 
     def read(self, array: str, row: int | slice) -> NDArray[Any]:

@@ -56,7 +56,7 @@ def table_bytes(table: pd.DataFrame, spec: TableSpec) -> bytes:
     """Write a table as canonical bytes: equal on every machine for equal content.
 
     Coordinates of tables of atoms and columns count in steps of 1e-4 Å; drawn
-    parameters count at nine significant digits.
+    parameters, times and weights count at nine significant digits.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def table_bytes(table: pd.DataFrame, spec: TableSpec) -> bytes:
         If a column of `spec` is missing.
     """
     parts = [f"{spec.name} {len(table)}\n".encode()]
-    drawn = spec.name in ("samples", "structures")
+    drawn = spec.name in ("samples", "structures", "events", "exposures")
     for column in spec.columns:
         values = table[column.name].to_numpy()
         parts.append(f"{column.name} {column.dtype}\n".encode())

@@ -7,11 +7,13 @@ n-th number of its stream: another distribution of one field leaves all others u
 and other structures, images or splits play no part.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ceria_data.config import BuildConfig
 from ceria_data.distributions import draw
@@ -26,12 +28,12 @@ _COUNTING = Camera(kind="counting")
 
 @dataclass(frozen=True)
 class StructureEntry:
-    """Place of a structure in a dataset.
+    """Place of a structure in a still dataset, or of a film in a dataset of films.
 
     Attributes
     ----------
     row : int
-        Row of the arrays and of `structures.parquet`.
+        The particle: row of `structures.parquet` in a still dataset.
     split : str
         Name of its split.
     number : int
@@ -185,7 +187,6 @@ def draw_image(config: BuildConfig, entry: StructureEntry, position: int) -> Ima
     camera = Camera(**_draw_section(sections.camera, rng))
     if camera.kind == "counting":
         camera = _COUNTING
-    seeds = sample_rng(config.seed, number, "camera")
     return ImageParameters(
         number=number,
         energy_keV=config.scattering.energy_keV,
@@ -198,9 +199,36 @@ def draw_image(config: BuildConfig, entry: StructureEntry, position: int) -> Ima
         mtf_power=camera.mtf_power,
         ntf_half=camera.ntf_half,
         ntf_power=camera.ntf_power,
-        camera_seed=int(seeds.integers(2**63, dtype=np.uint64)),
+        camera_seed=_camera_seed(config, number),
         **_draw_section(sections.optics, rng),
     )
+
+
+def draw_frames(config: BuildConfig, entry: StructureEntry) -> tuple[ImageParameters, ...]:
+    """Draw the frames of a film: optics, dose and camera of one image, noise of each.
+
+    Parameters
+    ----------
+    config : BuildConfig
+        Of films.
+    entry : StructureEntry
+
+    Returns
+    -------
+    tuple of ImageParameters
+        They differ in number and camera seed only.
+    """
+    first = draw_image(config, entry, 0)
+    numbers = [sample_number(entry.number, i) for i in range(config.images_per_particle)]
+    return tuple(
+        replace(first, number=number, camera_seed=_camera_seed(config, number))
+        for number in numbers
+    )
+
+
+def _camera_seed(config: BuildConfig, number: int) -> int:
+    seeds = sample_rng(config.seed, number, "camera")
+    return int(seeds.integers(2**63, dtype=np.uint64))
 
 
 def camera_of(parameters: ImageParameters) -> Camera:
@@ -242,6 +270,49 @@ def sample_rows(
             "drift_y_A": 0.0,
         }
         for position, image in enumerate(images)
+    ]
+    return frame(rows, SAMPLES)
+
+
+def film_rows(
+    config: BuildConfig,
+    entry: StructureEntry,
+    images: tuple[ImageParameters, ...],
+    structures: Sequence[int],
+    drift: NDArray[np.float64],
+) -> pd.DataFrame:
+    """Make the rows of `samples.parquet` for the frames of one film.
+
+    Parameters
+    ----------
+    config : BuildConfig
+    entry : StructureEntry
+    images : tuple of ImageParameters
+    structures : sequence of int
+        Row of the structure that each frame shows longest.
+    drift : array of float64, shape (frame, 2)
+        Shift (x, y) of each frame [Å].
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    film = config.sections(config.split(entry.split)).film
+    assert film is not None, "only a config with a section film has films"
+    rows: list[dict[str, Any]] = [
+        asdict(image)
+        | {
+            "sample": entry.row * film.frames + i,
+            "structure": structures[i],
+            "particle": entry.row,
+            "split": entry.split,
+            "frame": i,
+            "time_s": float(f"{i * film.frame_time_s:.9g}"),
+            "sampling_A": config.field.sampling_A,
+            "drift_x_A": float(drift[i, 0]),
+            "drift_y_A": float(drift[i, 1]),
+        }
+        for i, image in enumerate(images)
     ]
     return frame(rows, SAMPLES)
 

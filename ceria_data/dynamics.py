@@ -8,6 +8,7 @@ proportion to their rates. Times have nine significant digits, which is what tab
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import atan2, cos, degrees, hypot, log1p, radians, sin
 
 import numpy as np
@@ -17,7 +18,7 @@ from ceria_data.distributions import round_to_9_digits
 from ceria_data.errors import ConfigError
 from ceria_data.moves import NOWHERE, Moves, Surroundings
 from ceria_data.parameters import StructureParameters
-from ceria_data.particle import Scene, share
+from ceria_data.scene import Scene, share
 from ceria_data.sections import FilmSection
 
 Bools = NDArray[np.bool_]
@@ -52,6 +53,21 @@ class Event:
 
 
 @dataclass(frozen=True)
+class State:
+    """One structure of a film.
+
+    Attributes
+    ----------
+    present : array of bool, shape (site,)
+        Sites that hold an atom.
+    pose : StructureParameters
+    """
+
+    present: Bools
+    pose: StructureParameters
+
+
+@dataclass(frozen=True)
 class History:
     """A particle over the time of a film.
 
@@ -66,15 +82,16 @@ class History:
     scene: Scene
     events: tuple[Event, ...]
 
-    def states(self) -> Iterator[tuple[Bools, StructureParameters]]:
-        """Yield sites that hold an atom, and the pose, of every structure."""
-        present, pose = self.scene.present, self.scene.parameters
-        yield present, pose
+    @cached_property
+    def states(self) -> tuple[State, ...]:
+        """Every structure of the film, the first one before the first event."""
+        states = [State(self.scene.present, self.scene.parameters)]
         for event in self.events:
-            present, pose = _after(present, event), event.pose or pose
-            yield present, pose
+            last = states[-1]
+            states.append(State(_after(last.present, event), event.pose or last.pose))
+        return tuple(states)
 
-    @property
+    @cached_property
     def visited(self) -> Bools:
         """Sites that hold an atom in one of the structures."""
         visited = self.scene.present.copy()

@@ -24,9 +24,17 @@ from ceria_data.facts import splits_of
 from ceria_data.plan import Plan
 from ceria_data.preview import draw_previews
 from ceria_data.scattering import waves_together
-from ceria_data.schema import FORMAT_VERSION, SPECIES, TABLES
+from ceria_data.schema import FORMAT_VERSION, SPECIES, tables_of
 from ceria_data.simulate import cell_of, settings_of
-from ceria_data.store import CARD, CONFIG, checksums, write_manifest, write_table, write_text
+from ceria_data.store import (
+    CARD,
+    CONFIG,
+    Layout,
+    checksums,
+    write_manifest,
+    write_table,
+    write_text,
+)
 
 
 def finish_dataset(
@@ -60,7 +68,7 @@ def finish_dataset(
     dict
         The manifest.
     """
-    for spec in TABLES:
+    for spec in tables_of(bool(config.film)):
         write_table(tables[spec.name], folder / f"{spec.name}.parquet", spec)
     write_text(folder / CONFIG, resolved_yaml(config))
     manifest: dict[str, Any] = {
@@ -71,7 +79,7 @@ def finish_dataset(
         "seed": config.seed,
         "sampling_A": config.field.sampling_A,
         "field_shape": list(config.field.shape),
-        "images_per_structure": config.images_per_structure,
+        **_images(config, planned.layout),
         "max_count": config.max_count,
         "species": list(SPECIES),
         "n_structures": planned.layout.structures,
@@ -79,7 +87,7 @@ def finish_dataset(
         "n_planes": planned.layout.planes,
         "block": planned.layout.block,
         "plane_spacing_A": planned.plane_spacing_A,
-        "splits": splits_of(config, tables["samples"]),
+        "splits": splits_of(config, tables["samples"], tables["structures"]),
         "recipe_digest": recipe_digest(config),
         "labels_digest": root_digest(leaf for receipt in receipts for leaf in receipt.labels),
         "content_digest": root_digest(leaf for receipt in receipts for leaf in receipt.content),
@@ -103,6 +111,13 @@ def finish_dataset(
     manifest["files"] = checksums(folder)
     write_manifest(folder, manifest)
     return manifest
+
+
+def _images(config: BuildConfig, layout: Layout) -> dict[str, Any]:
+    """Say how many images belong to a structure, or to a film."""
+    if config.film is None:
+        return {"images_per_structure": config.images_per_structure}
+    return {"film": {"frames": layout.images, "first_structure": list(layout.starts)}}
 
 
 def _engine(config: BuildConfig, device: str, batch_memory: int | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 GRID_BAND, SPLIT_BAND = 0.66666, 0.95
 """Highest frequency of the wave over the Nyquist frequency. Kirkland's 2/3 for a transmission
@@ -37,6 +38,11 @@ class Field:
     def extent(self) -> tuple[float, float]:
         """Size of the field (y, x) [Å]."""
         return self.shape[0] * self.sampling, self.shape[1] * self.sampling
+
+    def holds(self, x: Any, y: Any) -> Any:
+        """Say which points (x, y) [Å] lie in a pixel."""
+        half, (height, width) = self.sampling / 2, self.extent
+        return (x >= -half) & (x < width - half) & (y >= -half) & (y < height - half)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""The tables that say what is in an image: columns, atoms, carbon."""
+"""The tables that say what is in an image: structures, columns, atoms, carbon."""
+
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +15,10 @@ from ceria_data.schema import (
     COLUMNS,
     COORDINATE_STEP,
     SPECIES,
+    STRUCTURES,
     SUPPORT,
 )
+from ceria_data.store import frame
 from ceria_data.structure import Structure
 
 Floats = NDArray[np.float64]
@@ -58,7 +63,6 @@ def column_table(
     np.minimum.at(first, column, z)
     np.maximum.at(last, column, z)
     filled = occupancy > 0
-    half, (height, width) = field.sampling / 2, field.extent
     return pd.DataFrame(
         {
             "structure": row,
@@ -75,7 +79,7 @@ def column_table(
             "z_mean_A": np.where(filled, _rounded(np.bincount(column, z, n) / atoms), np.nan),
             "surface": columns.surface,
             "ambiguous": _smear(column, atom_positions[:, :2], n) > AMBIGUOUS_SMEAR,
-            "in_field": (x >= -half) & (x < width - half) & (y >= -half) & (y < height - half),
+            "in_field": field.holds(x, y),
         }
     ).astype(COLUMNS.dtypes)
 
@@ -106,6 +110,43 @@ def atom_table(structure: Structure, row: int) -> pd.DataFrame:
             "site_id": structure.site_id,
         }
     ).astype(ATOMS.dtypes)
+
+
+def structure_row(
+    structure: Structure, columns: pd.DataFrame, split: str, row: int, particle: int
+) -> pd.DataFrame:
+    """Tabulate what was drawn of a structure, and what became of it.
+
+    Parameters
+    ----------
+    structure : Structure
+    columns : pandas.DataFrame
+        Its rows, as `schema.COLUMNS`.
+    split : str
+    row, particle : int
+        The structure's row, and the object that it shows.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row, as `schema.STRUCTURES`.
+    """
+    facts: dict[str, Any] = {
+        "structure": row,
+        "particle": particle,
+        "split": split,
+        "facets": structure.facets,
+        "zone_axis": "[" + " ".join(str(i) for i in structure.parameters.zone_axis) + "]",
+        "thickness_A": float(np.round(np.ptp(structure.positions[:, 2]), 4)),
+    }
+    for index, species in enumerate(SPECIES):
+        own = columns[columns["species"] == species]
+        facts |= {
+            f"n_{species}": int((structure.species == index).sum()),
+            f"n_{species}_vacancies": int(own["n_vacancies"].sum()),
+            f"max_occupancy_{species}": int(own["occupancy"].max() if len(own) else 0),
+        }
+    return frame([asdict(structure.parameters) | facts], STRUCTURES)
 
 
 def support_table(structure: Structure, row: int) -> pd.DataFrame:

@@ -83,6 +83,7 @@ def build_limits(
     """
     dataset = open_dataset(folder, split)
     config = load_config(str(folder / CONFIG))
+    dataset.refuse_films("limits")
     target = folder if out is None else out
     if out is not None:
         check_new_folder(out)

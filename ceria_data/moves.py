@@ -14,7 +14,7 @@ from ceria_data.crystal import (
     count,
 )
 from ceria_data.defects import exposed_oxygen
-from ceria_data.particle import Scene, Shared, place, within
+from ceria_data.scene import Scene, Shared, place
 
 Bools = NDArray[np.bool_]
 Sites = NDArray[np.intp]
@@ -74,8 +74,8 @@ class Surroundings:
         self.room = scene.parameters.thickness_atoms
         listed = scene.filled | scene.present
         listed[shared.kept] = False
-        seen = within(place(scene.ideal, scene.parameters, scene.field), scene.field)
-        self.open = seen & ~np.isin(self.column, self.column[listed])
+        x, y, _ = place(scene.ideal, scene.parameters, scene.field).T
+        self.open: Bools = scene.field.holds(x, y) & ~np.isin(self.column, self.column[listed])
         exposed = exposed_oxygen(lattice, scene.filled, self.bonds)
         self.creation = self.open & self.crystal & self.is_oxygen
         if oxygen_sites == "surface":
@@ -156,13 +156,15 @@ class Surroundings:
         first, last = self._range(present)
         beyond = (self.depth < first[self.column]) | (self.depth > last[self.column])
         bound = count(present & self.crystal, self.bonds)
-        free = self.open & ~present & self.is_cerium & beyond
-        return free & (beside >= 3) & (bound >= 1) & (height[self.column] < self.room)
+        free: Bools = self.open & ~present & self.is_cerium & beyond
+        free &= (beside >= 3) & (bound >= 1) & (height[self.column] < self.room)
+        return free
 
     def _vacancies(self, present: Bools) -> Bools:
         """Empty O sites of the crystal with a Ce beside them."""
-        empty = self.open & self.crystal & self.is_oxygen & ~present
-        return empty & (count(present, self.bonds) >= 1)
+        empty: Bools = self.open & self.crystal & self.is_oxygen & ~present
+        empty &= count(present, self.bonds) >= 1
+        return empty
 
 
 def _chosen(units: Sites, around: Sites, allowed: Bools) -> Moves:

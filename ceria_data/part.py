@@ -7,7 +7,7 @@ from typing import Any
 
 from ceria_data.errors import NotADatasetError
 from ceria_data.schema import ARRAYS, SAMPLES
-from ceria_data.store import PART, read_table, shard_path, write_text
+from ceria_data.store import PART, layout_of, read_table, write_text
 
 
 def read_part(folder: Path) -> list[str] | None:
@@ -52,7 +52,7 @@ def write_part(folder: Path, splits: Iterable[str]) -> None:
 def files_of_splits(folder: Path, manifest: Mapping[str, Any], splits: Iterable[str]) -> set[str]:
     """Name the files of a dataset that some of its splits need.
 
-    Everything but shards is needed, and the shards with a structure of the splits. A shard
+    Everything but shards is needed, and the shards with a particle of the splits. A shard
     at the border belongs to two splits.
 
     Parameters
@@ -87,14 +87,15 @@ def files_of_splits(folder: Path, manifest: Mapping[str, Any], splits: Iterable[
     if unknown:
         known = ", ".join(dict.fromkeys(samples["split"]))
         raise NotADatasetError(f"{manifest['name']} has no split {unknown[0]!r}; it has {known}")
-    structures = samples.loc[samples["split"].isin(wanted), "structure"]
-    blocks = set((structures // manifest["block"]).tolist())
-    last = (manifest["n_structures"] - 1) // manifest["block"]
+    layout = layout_of(manifest)
+    particles = samples.loc[samples["split"].isin(wanted), "particle"]
+    blocks = set((particles // layout.block).tolist())
     others = {
-        shard_path(spec, block).as_posix()
+        path.as_posix()
         for spec in ARRAYS
-        for block in range(last + 1)
+        for block in range(layout.blocks)
         if block not in blocks
+        for path in layout.shard_paths(spec, block)
     }
     return set(manifest["files"]) - others
 

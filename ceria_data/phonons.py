@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from ceria_data.randomness import sample_rng
 from ceria_data.structure import Structure
 
+Floats = NDArray[np.float64]
+
 RMS_CARBON = 0.1
 """Thermal rms displacement of carbon per axis [Å]."""
 
@@ -46,11 +48,36 @@ def displace(structure: Structure, seed: int) -> Configurations:
     ----------
     .. [1] Loane, Xu and Silcox, Acta Cryst. A47, 267 (1991).
     """
-    rng = sample_rng(seed, structure.parameters.number, "phonons")
+    p = structure.parameters
+    shape = (p.n_phonons, len(structure.positions), len(structure.support))
+    draws, carbon = thermal_draws(*shape, p.number, seed)
+    return Configurations(
+        structure.positions + structure.rms[:, None] * draws,
+        structure.support + RMS_CARBON * carbon,
+    )
+
+
+def thermal_draws(
+    n_phonons: int, n_atoms: int, n_carbon: int, number: int, seed: int
+) -> tuple[Floats, Floats]:
+    """Draw thermal displacements in units of their rms.
+
+    Parameters
+    ----------
+    n_phonons, n_atoms, n_carbon : int
+    number : int
+        Of the structure or film.
+    seed : int
+        The dataset's seed.
+
+    Returns
+    -------
+    atoms : array of float64, shape (phonon, atom, 3)
+    carbon : array of float64, shape (phonon, carbon, 3)
+    """
+    rng = sample_rng(seed, number, "phonons")
     atoms, carbon = [], []
-    for _ in range(structure.parameters.n_phonons):
-        draw = rng.standard_normal(structure.positions.shape)
-        atoms.append(structure.positions + structure.rms[:, None] * draw)
-        draw = rng.standard_normal(structure.support.shape)
-        carbon.append(structure.support + RMS_CARBON * draw)
-    return Configurations(np.array(atoms), np.array(carbon))
+    for _ in range(n_phonons):
+        atoms.append(rng.standard_normal((n_atoms, 3)))
+        carbon.append(rng.standard_normal((n_carbon, 3)))
+    return np.array(atoms), np.array(carbon)

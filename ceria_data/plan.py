@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from math import ceil, e, log2, pi
 from typing import Any
 
@@ -13,11 +14,13 @@ from scipy import fft
 from ceria_data.config import BuildConfig, Sections
 from ceria_data.crystal import n_planes, plane_spacing, view_axes
 from ceria_data.distributions import Distribution
+from ceria_data.draw import structure_entries
+from ceria_data.film_labels import film_history
 from ceria_data.grid import Cell
 from ceria_data.multislice import bytes_per_wave
-from ceria_data.schema import ARRAYS, TABLES
+from ceria_data.schema import ARRAYS, TABLES, ArraySpec
 from ceria_data.sections import Split, StructureSection
-from ceria_data.simulate import cell_of, settings_of
+from ceria_data.simulate import cell_of, field_of, settings_of
 from ceria_data.store import Layout
 from ceria_data.waves import highest_orders
 
@@ -35,6 +38,8 @@ SLICE_COST, IMAGE_COST = 7.2, 8.5
 over that of one Fourier transform of the cell: means of the medians of `ceria-columns-mini` and
 `-v1`, by ``benchmarks/scaling.py --costs``. Labels weigh more in the small images of `demo`.
 A slice has 2 transforms and 3 real ones, an image one per focus on a smaller grid."""
+FRAME_COST = 3.0
+"""Time of a frame of a film, its pixels and its noise, over that of one transform."""
 SLICES_PER_PLANE = 1.15
 """Slices of the presets over lattice planes: tilt and relaxation spread some planes over two."""
 BASE_MEMORY = 490_000_000
@@ -64,7 +69,7 @@ class Plan:
     layout : Layout
         Shapes of the arrays and structures per shard.
     splits : dict of str to int
-        Structures by split.
+        Structures by split, or films in a dataset of films.
     plane_spacing_A : float
         Distance of the planes of `volume`, at the median lattice parameter.
     cell : Cell
@@ -101,7 +106,7 @@ class Plan:
     @property
     def samples(self) -> int:
         """Images."""
-        return self.layout.structures * self.layout.images_per_structure
+        return self.layout.particles * self.layout.images
 
 
 def plan(config: BuildConfig, block: int | None = None) -> Plan:
@@ -126,11 +131,13 @@ def plan(config: BuildConfig, block: int | None = None) -> Plan:
     (4000, 16000, 32)
     """
     cell = cell_of(config)
-    layout = _layout(config, block)
+    layout = _layout(config, cell, block)
     per_array = {spec.name: _bytes(layout, spec.name) for spec in ARRAYS}
-    share = layout.block / layout.structures
-    largest = ceil(max(per_array.values()) * min(share, 1.0))
-    files = len(ARRAYS) * layout.blocks + OTHER_FILES
+    shards = {spec.name: _shards(layout, spec) for spec in ARRAYS}
+    largest = max(ceil(per_array[name] / n) for name, n in shards.items())
+    if not layout.starts:
+        largest = ceil(max(per_array.values()) * min(layout.block / layout.structures, 1.0))
+    files = sum(shards.values()) + OTHER_FILES
     on_disk = _bytes_on_disk(config, layout, cell, per_array)
     return Plan(
         name=config.name,
@@ -143,9 +150,9 @@ def plan(config: BuildConfig, block: int | None = None) -> Plan:
         bytes_arrays=sum(per_array.values()),
         bytes_on_disk=on_disk,
         largest_file=largest,
-        transforms=sum(_transforms(config, split) for split in config.splits),
+        transforms=sum(_transforms(config, split, layout) for split in config.splits),
         memory_per_worker=_memory(config, layout, cell, sum(per_array.values())),
-        warnings=tuple(_hub_warnings(files, layout.blocks, largest, on_disk)),
+        warnings=tuple(_hub_warnings(files, max(shards.values()), largest, on_disk)),
     )
 
 
@@ -170,15 +177,17 @@ def plan_facts(
     workers = workers or os.cpu_count() or 1
     each = seconds_per_transform or time_transform(planned.cell.shape)
     layout = planned.layout
+    films = {"films": layout.particles, "frames_per_film": layout.images} if layout.starts else {}
     return {
         "dataset": f"{planned.name} {planned.version}",
+        **films,
         "structures": layout.structures,
         "images": planned.samples,
         "splits": planned.splits,
         "image_pixels": list(layout.field_shape),
         "cell_points": list(planned.cell.shape),
         "volume_planes": layout.planes,
-        "structures_per_shard": layout.block,
+        "structures_per_shard": 1 if layout.starts else layout.block,
         "tasks": layout.blocks,
         "files": planned.files,
         "uncompressed_GB": round(planned.bytes_arrays / 1e9, 3),
@@ -214,19 +223,45 @@ def time_transform(shape: tuple[int, int], seconds: float = 0.3) -> float:
     return spent / repeats
 
 
-def _layout(config: BuildConfig, block: int | None) -> Layout:
-    structures = sum(split.structures for split in config.splits)
+def _layout(config: BuildConfig, cell: Cell, block: int | None) -> Layout:
+    particles = sum(split.structures for split in config.splits)
     sections = [config.sections(split).structure for split in config.splits]
     planes = n_planes(
         config.structure.zone_axis,
         max(int(section.thickness_atoms.support[-1]) for section in sections),
-        adatoms=any(_may_have_adatoms(section) for section in sections),
+        adatoms=bool(config.film) or any(_may_have_adatoms(section) for section in sections),
     )
-    one = Layout(structures, config.images_per_structure, config.field.shape, planes, 1)
-    largest = max(_bytes(one, spec.name) for spec in ARRAYS) / structures
-    handy = min(int(SHARD_BYTES / largest), BLOCK_STRUCTURES, structures // FEWEST_BLOCKS)
-    chosen = block or max(handy, ceil(structures / MOST_BLOCKS), 1)
-    return Layout(structures, config.images_per_structure, config.field.shape, planes, chosen)
+    shape, images = config.field.shape, config.images_per_particle
+    if config.film:
+        return Layout(particles, images, shape, planes, block or 1, _starts(config, cell))
+    one = Layout(particles, images, shape, planes, 1)
+    largest = max(_bytes(one, spec.name) for spec in ARRAYS) / particles
+    handy = min(int(SHARD_BYTES / largest), BLOCK_STRUCTURES, particles // FEWEST_BLOCKS)
+    chosen = block or max(handy, ceil(particles / MOST_BLOCKS), 1)
+    return Layout(particles, images, shape, planes, chosen)
+
+
+def _starts(config: BuildConfig, cell: Cell) -> tuple[int, ...]:
+    """Draw what happens in every film, to know where its structures begin."""
+    field = field_of(config)
+    counts = [
+        len(film_history(config, entry, field, cell).states) for entry in structure_entries(config)
+    ]
+    return tuple(accumulate(counts, initial=0))
+
+
+def _shards(layout: Layout, spec: ArraySpec) -> int:
+    return -(-layout.shape(spec)[0] // layout.shard(spec))
+
+
+def _structures(config: BuildConfig, split: Split, layout: Layout) -> int:
+    """Count the structures of a split, all those of its films."""
+    first = 0
+    for each in config.splits:
+        if each.name == split.name:
+            return len(layout.structures_of(range(first, first + split.structures)))
+        first += each.structures
+    raise ValueError(f"the config has no split {split.name}")
 
 
 def _may_have_adatoms(section: StructureSection) -> bool:
@@ -252,7 +287,7 @@ def _bytes_on_disk(
         sum(
             COUNTS_OVER_ENTROPY
             * split.structures
-            / layout.structures
+            / layout.particles
             * _noise_bits(config, config.sections(split))
             / 16
             for split in config.splits
@@ -265,8 +300,9 @@ def _bytes_on_disk(
         thickness = _mean(config.sections(split).structure.thickness_atoms)
         atoms = columns * thickness * ROW_BYTES["atoms"]
         rows = columns * ROW_BYTES["columns"] + ROW_BYTES["structures"]
-        images = config.images_per_structure * ROW_BYTES["samples"]
-        tables += split.structures * (atoms + rows + images)
+        images = config.images_per_particle * ROW_BYTES["samples"]
+        tables += _structures(config, split, layout) * (atoms + rows)
+        tables += split.structures * images
     return ceil(arrays + tables) + 2_000_000
 
 
@@ -281,11 +317,15 @@ def _noise_bits(config: BuildConfig, sections: Sections) -> float:
     return sum(max(0.5 * log2(2 * pi * e * v), 0.5) for v in variances) / len(variances)
 
 
-def _transforms(config: BuildConfig, split: Split) -> float:
+def _transforms(config: BuildConfig, split: Split, layout: Layout) -> float:
     """Cost of a split, in the time of one Fourier transform of the cell."""
     thickness = _mean(config.sections(split).structure.thickness_atoms) * _repeat(config)
     planes = thickness / _plane_spacing(config)
     slices = min(SLICES_PER_PLANE * planes, thickness / config.scattering.slice_thickness_A)
+    if config.film:
+        structures = _structures(config, split, layout)
+        frames = FRAME_COST * split.structures * config.film.frames
+        return structures * split.phonons * (SLICE_COST * slices + IMAGE_COST) + frames
     images = config.images_per_structure
     return split.structures * split.phonons * (SLICE_COST * slices + IMAGE_COST * images)
 
@@ -303,7 +343,7 @@ def _memory(config: BuildConfig, layout: Layout, cell: Cell, arrays: int) -> int
     hy, hx = highest_orders(settings.kept_mrad * 1e-3 / settings.wavelength, cell)
     width = 8 if settings.precision == "float32" else 16
     spectra = phonons * (2 * hy + 1) * (2 * hx + 1) * width
-    block = BLOCK_COPIES * arrays * layout.block // layout.structures
+    block = BLOCK_COPIES * arrays * layout.block // layout.particles
     positions = 24 * layout.block * max(_positions(config, split, cell) for split in config.splits)
     return ceil(BASE_MEMORY + bytes_per_wave(cell, settings) + spectra + block + positions)
 

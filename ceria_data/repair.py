@@ -15,12 +15,13 @@ from ceria_data.config import BuildConfig, load_config, resolved_yaml
 from ceria_data.croissant import CROISSANT, write_croissant
 from ceria_data.dataset import Dataset
 from ceria_data.digest import file_sha256
-from ceria_data.draw import structure_entries
+from ceria_data.draw import StructureEntry, structure_entries
 from ceria_data.errors import DatasetError
+from ceria_data.film_labels import LabelledFilm, label_film
 from ceria_data.plan import plan
 from ceria_data.preview import draw_previews
-from ceria_data.schema import ARRAYS, SAMPLES, TABLES
-from ceria_data.simulate import label_structure
+from ceria_data.schema import ARRAYS, FILM_TABLES, SAMPLES, TABLES, tables_of
+from ceria_data.simulate import LabelledStructure, cell_of, field_of, label_structure
 from ceria_data.staging import build_key, seal_staging
 from ceria_data.store import (
     CARD,
@@ -30,7 +31,6 @@ from ceria_data.store import (
     create_arrays,
     read_manifest,
     read_table,
-    shard_path,
     write_table,
     write_text,
 )
@@ -94,7 +94,8 @@ def _make_shards(
     seal_staging(scratch, {})
     yaml, key = resolved_yaml(config), build_key(scratch)
     for block in range(layout.blocks):
-        if any(shard_path(spec, block).as_posix() in damaged for spec in ARRAYS):
+        paths = [path for spec in ARRAYS for path in layout.shard_paths(spec, block)]
+        if any(path.as_posix() in damaged for path in paths):
             build_block(Order(str(scratch), yaml, layout, block, device, key))
 
 
@@ -105,18 +106,28 @@ def _make_tables(
     damaged: list[str],
     manifest: dict[str, Any],
 ) -> None:
-    wanted = [spec for spec in TABLES if f"{spec.name}.parquet" in damaged]
+    specs = tables_of(bool(config.film))
+    wanted = [spec for spec in specs if f"{spec.name}.parquet" in damaged]
     if not wanted:
         return
-    missing = {entry["structure"] for entry in manifest["missing"]}
+    missing = {entry["number"] for entry in manifest["missing"]}
     labelled = [
-        label_structure(config, entry, layout.planes)
+        _label(config, entry, layout)
         for entry in structure_entries(config)
-        if entry.row not in missing
+        if entry.number not in missing
     ]
     for spec in wanted:
         table = pd.concat([getattr(one, spec.name) for one in labelled], ignore_index=True)
         write_table(table.astype(spec.dtypes), folder / f"{spec.name}.parquet", spec)
+
+
+def _label(
+    config: BuildConfig, entry: StructureEntry, layout: Layout
+) -> LabelledStructure | LabelledFilm:
+    if config.film is None:
+        return label_structure(config, entry, layout.planes)
+    first = layout.structures_of(range(entry.row, entry.row + 1)).start
+    return label_film(config, entry, first, layout.planes, field_of(config), cell_of(config))
 
 
 def _make_descriptions(folder: Path, manifest: dict[str, Any]) -> None:
@@ -136,8 +147,10 @@ def _describes(name: str) -> bool:
 def _view(folder: Path, view: Path) -> Path:
     """Lay links to the arrays and tables of a dataset into an empty folder."""
     view.mkdir()
-    for name in (DATA, CONFIG, *(f"{spec.name}.parquet" for spec in TABLES)):
-        (view / name).symlink_to((folder / name).resolve())
+    tables = (f"{spec.name}.parquet" for spec in (*TABLES, *FILM_TABLES))
+    for name in (DATA, CONFIG, *tables):
+        if (folder / name).exists():
+            (view / name).symlink_to((folder / name).resolve())
     return view
 
 

@@ -220,6 +220,34 @@ SUPPORT = TableSpec(
     """),
 )
 
+EVENTS = TableSpec(
+    "events",
+    "one event of a film",
+    _columns("""
+    event        | int64   |   | its number in the film, by time
+    particle     | int64   |   | the film
+    structure    | int64   |   | the structure that it makes of the one before
+    time_s       | float64 | s | from the start of the first exposure of the film
+    frame        | int64   |   | the frame during which it happens
+    kind         | str     |   | what happens
+    species      | str     |   | Ce or O; empty for a tilt
+    site_id_from | int64   |   | column that loses an atom; -1 = none
+    site_id_to   | int64   |   | column that gains an atom; -1 = none
+    plane_from   | int64   |   | lattice plane of the lost atom, index of volume; -1 = none
+    plane_to     | int64   |   | lattice plane of the gained atom; -1 = none
+    """),
+)
+
+EXPOSURES = TableSpec(
+    "exposures",
+    "one structure that a frame of a film shows",
+    _columns("""
+    sample    | int64   |   | row of counts and intensity
+    structure | int64   |   | row of occupancy and volume
+    weight    | float64 |   | share of the exposure's time; those of a sample sum to 1
+    """),
+)
+
 LIMITS = TableSpec(
     "limits",
     "one pair of images: with and without one atom",
@@ -258,3 +286,11 @@ CEILING = TableSpec(
 )
 
 TABLES = (SAMPLES, STRUCTURES, COLUMNS, ATOMS, SUPPORT)
+"""Tables of every dataset."""
+FILM_TABLES = (EVENTS, EXPOSURES)
+"""Tables that a dataset of films has besides."""
+
+
+def tables_of(films: bool) -> tuple[TableSpec, ...]:
+    """Name the tables of a dataset of films, or of a still one."""
+    return (*TABLES, *FILM_TABLES) if films else TABLES

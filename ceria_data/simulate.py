@@ -3,8 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -25,15 +24,14 @@ from ceria_data.draw import (
 )
 from ceria_data.errors import StructureError
 from ceria_data.grid import Cell, Field, cell_around
-from ceria_data.labels import atom_table, column_table, support_table
+from ceria_data.labels import atom_table, column_table, structure_row, support_table
 from ceria_data.optics import form_image
 from ceria_data.parameters import ImageParameters
 from ceria_data.particle import build_structure
 from ceria_data.phonons import Configurations, displace
 from ceria_data.scattering import exit_waves, waves_together
-from ceria_data.schema import STRUCTURES, TABLES
+from ceria_data.schema import TABLES
 from ceria_data.slices import lay_slices
-from ceria_data.store import frame
 from ceria_data.structure import Structure
 from ceria_data.targets import class_map, volume
 from ceria_data.waves import SYMBOLS, ExitWaves, ScatteringSettings, Specimen
@@ -182,12 +180,12 @@ def _simulate(
     """Simulate structures whose waves go together."""
     seconds: dict[str, float] = {}
     settings = settings_of(config)
-    with _timed(seconds, "structure and labels"):
+    with timed(seconds, "structure and labels"):
         labels = [label_structure(config, entry, planes) for entry in entries]
         specimens = [specimen_of(each, settings.slice_thickness_A) for each in labels]
     # Sums of a matrix product depend on how many threads share it.
     alone = mkl.one_thread(settings.library == "mkl")
-    with _timed(seconds, "scattering"), alone, threadpool_limits(limits=1):
+    with timed(seconds, "scattering"), alone, threadpool_limits(limits=1):
         waves = exit_waves(specimens, cell_of(config), settings, device, memory)
     shared = {stage: spent / len(entries) for stage, spent in seconds.items()}
     return [
@@ -202,7 +200,7 @@ def _simulate_images(
     """Form and record all images of one structure."""
     intensities, records = [], []
     for image in labels.images:
-        with _timed(seconds, "optics"):
+        with timed(seconds, "optics"):
             intensity = to_host(form_image(waves, image, field)).astype(np.float16)
         if not np.isfinite(intensity).all():
             row = labels.structures.iloc[0]
@@ -210,7 +208,7 @@ def _simulate_images(
                 f"structure {row['structure']} (number {row['number']}): the image of sample "
                 f"number {image.number} is not finite; its optics are {image}"
             )
-        with _timed(seconds, "camera"):
+        with timed(seconds, "camera"):
             records.append(record_sample(intensity, image, field))
         intensities.append(intensity)
     return SimulatedStructure(labels, np.stack(intensities), np.stack(records), seconds)
@@ -284,7 +282,7 @@ def label_structure(config: BuildConfig, entry: StructureEntry, planes: int) -> 
         configurations=configurations,
         images=images,
         samples=sample_rows(config, entry, images),
-        structures=_structure_row(entry, structure, columns),
+        structures=structure_row(structure, columns, entry.split, entry.row, entry.row),
         columns=columns,
         atoms=atoms,
         support=support_table(structure, entry.row),
@@ -293,30 +291,9 @@ def label_structure(config: BuildConfig, entry: StructureEntry, planes: int) -> 
     )
 
 
-def _structure_row(
-    entry: StructureEntry, structure: Structure, columns: pd.DataFrame
-) -> pd.DataFrame:
-    z = structure.positions[:, 2]
-    facts: dict[str, Any] = {
-        "structure": entry.row,
-        "particle": entry.row,
-        "split": entry.split,
-        "facets": structure.facets,
-        "zone_axis": "[" + " ".join(str(i) for i in structure.parameters.zone_axis) + "]",
-        "thickness_A": float(np.round(np.ptp(z), 4)),
-    }
-    for index, species in enumerate(("Ce", "O")):
-        own = columns[columns["species"] == species]
-        facts |= {
-            f"n_{species}": int((structure.species == index).sum()),
-            f"n_{species}_vacancies": int(own["n_vacancies"].sum()),
-            f"max_occupancy_{species}": int(own["occupancy"].max() if len(own) else 0),
-        }
-    return frame([asdict(structure.parameters) | facts], STRUCTURES)
-
-
 @contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the time that is spent inside to a stage [s]."""
     start = time.perf_counter()
     yield
     seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start

@@ -33,39 +33,67 @@ _ARROW = {"int64": pa.int64(), "float64": pa.float64(), "str": pa.string(), "boo
 
 @dataclass(frozen=True)
 class Layout:
-    """Sizes of the arrays, and how many structures share a shard.
+    """Sizes of the arrays, and what shares a shard.
+
+    A particle is a structure in a still dataset, a film with several in a dataset of films.
 
     Attributes
     ----------
-    structures, images_per_structure : int
+    particles, images : int
+        Particles, and images of each.
     field_shape : tuple of int
         Pixels (y, x).
     planes : int
         Lattice planes of `volume`.
     block : int
-        Structures per shard, written together by one task.
+        Particles written together by one task; their images share a shard, and so do their
+        structures in a still dataset. A structure of a film has a shard of its own.
+    starts : tuple of int
+        Films: the first structure of each, and at last the number of all. Empty in a still
+        dataset, where a particle is a structure.
     """
 
-    structures: int
-    images_per_structure: int
+    particles: int
+    images: int
     field_shape: tuple[int, int]
     planes: int
     block: int
+    starts: tuple[int, ...] = ()
+
+    @property
+    def structures(self) -> int:
+        """Number of structures."""
+        return self.starts[-1] if self.starts else self.particles
 
     @property
     def blocks(self) -> int:
         """Number of blocks; the last one may be smaller."""
-        return -(-self.structures // self.block)
+        return -(-self.particles // self.block)
 
     def rows(self, block: int) -> range:
-        """Rows of the structures of one block."""
+        """Particles of one block."""
         first = block * self.block
-        return range(first, min(first + self.block, self.structures))
+        return range(first, min(first + self.block, self.particles))
+
+    def structures_of(self, particles: range) -> range:
+        """Rows of the structures of consecutive particles."""
+        if not self.starts:
+            return particles
+        return range(self.starts[particles.start], self.starts[particles.stop])
+
+    def samples_of(self, particles: range) -> range:
+        """Rows of the images of consecutive particles."""
+        return range(particles.start * self.images, particles.stop * self.images)
+
+    def entries(self, spec: ArraySpec, particles: range) -> range:
+        """Rows of an array that belong to consecutive particles."""
+        by_sample = spec.dims[0] == "sample"
+        return self.samples_of(particles) if by_sample else self.structures_of(particles)
 
     def shape(self, spec: ArraySpec) -> tuple[int, ...]:
         """Shape of an array."""
         sizes = {
-            "sample": self.structures * self.images_per_structure,
+            "sample": self.particles * self.images,
             "structure": self.structures,
             "species": len(SPECIES),
             "plane": self.planes,
@@ -74,9 +102,31 @@ class Layout:
         }
         return tuple(sizes[dim] for dim in spec.dims)
 
-    def rows_per_structure(self, spec: ArraySpec) -> int:
-        """Entries along the first axis that belong to one structure."""
-        return self.images_per_structure if spec.dims[0] == "sample" else 1
+    def shard(self, spec: ArraySpec) -> int:
+        """Entries of an array that share a shard."""
+        if spec.dims[0] == "sample":
+            return self.block * self.images
+        return 1 if self.starts else self.block
+
+    def shard_paths(self, spec: ArraySpec, block: int) -> list[Path]:
+        """Name the files of an array that a block writes, relative to the dataset's folder."""
+        rows, size = self.entries(spec, self.rows(block)), self.shard(spec)
+        return [shard_path(spec, i) for i in range(rows.start // size, -(-rows.stop // size))]
+
+
+def layout_of(manifest: Mapping[str, Any]) -> Layout:
+    """Read the sizes of the arrays from a manifest."""
+    film = manifest.get("film")
+    starts = tuple(film["first_structure"]) if film else ()
+    ny, nx = manifest["field_shape"]
+    return Layout(
+        particles=len(starts) - 1 if film else manifest["n_structures"],
+        images=film["frames"] if film else manifest["images_per_structure"],
+        field_shape=(ny, nx),
+        planes=manifest["n_planes"],
+        block=manifest["block"],
+        starts=starts,
+    )
 
 
 def create_arrays(folder: Path, layout: Layout, attributes: Mapping[str, Any]) -> None:
@@ -103,7 +153,7 @@ def create_arrays(folder: Path, layout: Layout, attributes: Mapping[str, Any]) -
             shape=shape,
             dtype=spec.dtype,
             chunks=(1, *shape[1:]),
-            shards=(layout.block * layout.rows_per_structure(spec), *shape[1:]),
+            shards=(layout.shard(spec), *shape[1:]),
             compressors=ZstdCodec(level=3, checksum=True),
             fill_value=0,
             dimension_names=spec.dims,
@@ -135,12 +185,11 @@ def write_block(
     with zarr.config.set({"array.write_empty_chunks": True}):
         root = zarr.open_group(folder / DATA, mode="r+")
         for spec in ARRAYS:
-            per_structure = layout.rows_per_structure(spec)
-            rows = layout.rows(block)
+            rows = layout.entries(spec, layout.rows(block))
             array = root[spec.name]
             assert isinstance(array, zarr.Array)
-            array[rows.start * per_structure : rows.stop * per_structure] = arrays[spec.name]
-    paths = [shard_path(spec, block) for spec in ARRAYS]
+            array[rows.start : rows.stop] = arrays[spec.name]
+    paths = [path for spec in ARRAYS for path in layout.shard_paths(spec, block)]
     for path in paths:
         fsync(folder / path)
     return paths
@@ -321,10 +370,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def empty_arrays(layout: Layout, block: int) -> dict[str, NDArray[Any]]:
     """Make zero-filled arrays for one block."""
-    n = len(layout.rows(block))
+    rows = layout.rows(block)
     return {
         spec.name: np.zeros(
-            (n * layout.rows_per_structure(spec), *layout.shape(spec)[1:]), dtype=spec.dtype
+            (len(layout.entries(spec, rows)), *layout.shape(spec)[1:]), dtype=spec.dtype
         )
         for spec in ARRAYS
     }

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from ceria_data import __version__
 from ceria_data.config import BuildConfig, load_config, recipe_digest
@@ -21,15 +23,20 @@ from ceria_data.digest import (
 )
 from ceria_data.draw import (
     StructureEntry,
+    draw_frames,
     draw_image,
     draw_structure,
+    film_rows,
     sample_rows,
     structure_entries,
 )
 from ceria_data.errors import CeriaError
+from ceria_data.exposures import draw_drift
 from ceria_data.facts import splits_of
+from ceria_data.film_checks import film_problems
 from ceria_data.parameters import camera_from_row
-from ceria_data.schema import ARRAYS, SAMPLES, SPECIES, TABLES
+from ceria_data.randomness import sample_rng
+from ceria_data.schema import ARRAYS, SAMPLES, SPECIES
 from ceria_data.store import (
     CONFIG,
     MANIFEST,
@@ -37,7 +44,6 @@ from ceria_data.store import (
     dataset_files,
     read_manifest,
     read_table,
-    shard_path,
 )
 from ceria_data.targets import class_map, volume
 
@@ -133,9 +139,9 @@ def check_tables(dataset: Dataset) -> list[Problem]:
     """Check that tables, arrays, config and manifest describe the same dataset."""
     manifest = dataset.manifest
     config = load_config(str(dataset.folder / CONFIG))
-    entries = structure_entries(config)
-    missing = {entry["structure"] for entry in manifest["missing"]}
-    present = [entry for entry in entries if entry.row not in missing]
+    entries, layout = structure_entries(config), dataset.layout
+    missing = {entry["number"] for entry in manifest["missing"]}
+    present = [entry for entry in entries if entry.number not in missing]
     problems = []
 
     def expect(where: str, condition: bool, what: str) -> None:
@@ -146,29 +152,33 @@ def check_tables(dataset: Dataset) -> list[Problem]:
     if software.get("ceria") == __version__:
         expect(CONFIG, recipe_digest(config) == manifest["recipe_digest"], "has another recipe")
     structures, samples = dataset.structures, dataset.samples
-    rows = [entry.row for entry in present]
+    expect(MANIFEST, layout.particles == len(entries), f"knows {layout.particles} particles")
+    images = config.images_per_particle
+    expect(MANIFEST, layout.images == images, f"says {layout.images} images, expected {images}")
+    if problems:
+        return problems
+    own = [(entry, layout.structures_of(range(entry.row, entry.row + 1))) for entry in present]
+    rows = [row for _, its_rows in own for row in its_rows]
     expect("structures.parquet", structures["structure"].tolist() == rows, "rows do not fit")
     expect(
         "structures.parquet",
-        structures["number"].tolist() == [entry.number for entry in present],
+        structures["number"].tolist() == [e.number for e, its_rows in own for _ in its_rows],
         "numbers do not follow from the config",
     )
-    images = config.images_per_structure
-    expected = [row * images + position for row in rows for position in range(images)]
+    expected = [i for e in present for i in layout.samples_of(range(e.row, e.row + 1))]
     expect("samples.parquet", samples["sample"].tolist() == expected, "rows do not fit")
     per_particle = structures.groupby("particle")["split"].nunique()
     expect("structures.parquet", bool((per_particle == 1).all()), "a particle is in two splits")
     for array_spec in ARRAYS:
         array, where = dataset.arrays[array_spec.name], f"data.zarr/{array_spec.name}"
-        first = len(entries) * (images if array_spec.dims[0] == "sample" else 1)
+        first = layout.shape(array_spec)[0]
         expect(where, str(array.dtype) == array_spec.dtype, f"is {array.dtype}")
         expect(where, array.shape[0] == first, f"has {array.shape[0]} entries")
         expect(where, array.shape[-2:] == config.field.shape, f"has shape {array.shape}")
-        shards = -(-array.shape[0] // (array.shards or array.chunks)[0])
-        paths = [dataset.folder / shard_path(array_spec, block) for block in range(shards)]
-        lost = sum(not path.is_file() for path in paths)
+        blocks = (layout.shard_paths(array_spec, block) for block in range(layout.blocks))
+        lost = sum(not (dataset.folder / path).is_file() for paths in blocks for path in paths)
         expect(where, not lost, f"{lost} shards are missing")
-    for spec in TABLES:
+    for spec in dataset.tables:
         order = getattr(dataset, spec.name)["structure"].to_numpy()
         expect(f"{spec.name}.parquet", bool((np.diff(order) >= 0).all()), "rows are not in order")
         expect(f"{spec.name}.parquet", set(order) <= set(rows), "names unknown structures")
@@ -177,12 +187,11 @@ def check_tables(dataset: Dataset) -> list[Problem]:
         "version": config.version,
         "seed": config.seed,
         "sampling_A": config.field.sampling_A,
-        "images_per_structure": images,
         "max_count": config.max_count,
-        "n_structures": len(entries),
+        "n_structures": layout.structures,
         "n_samples": len(samples),
         "n_planes": dataset.arrays["volume"].shape[1],
-        "splits": splits_of(config, samples),
+        "splits": splits_of(config, samples, structures),
     }
     for key, value in facts.items():
         expect(MANIFEST, manifest[key] == value, f"{key} is {manifest[key]}, found {value}")
@@ -193,14 +202,14 @@ def check_structures(dataset: Dataset) -> Iterator[Problem | None]:
     """Check the content of each structure and at last the digests of all; None is right."""
     manifest = dataset.manifest
     config = load_config(str(dataset.folder / CONFIG))
-    missing = {entry["structure"]: entry["number"] for entry in manifest["missing"]}
+    missing = {entry["number"] for entry in manifest["missing"]}
     labels, content = [], []
     for entry in structure_entries(config):
-        if entry.row in missing:
+        if entry.number in missing:
             labels.append(missing_leaf(entry.number))
             content.append(missing_leaf(entry.number))
             continue
-        checker = _StructureCheck(dataset, entry.row, config.images_per_structure)
+        checker = (_FilmCheck if config.film else _StructureCheck)(dataset, entry.row)
         yield from checker.problems(config, entry)
         labels.append(checker.labels)
         content.append(checker.content)
@@ -212,33 +221,41 @@ def check_structures(dataset: Dataset) -> Iterator[Problem | None]:
 class _StructureCheck:
     """One structure read back from the store."""
 
-    def __init__(self, dataset: Dataset, row: int, images: int) -> None:
+    name = "structure"
+
+    def __init__(self, dataset: Dataset, row: int) -> None:
         self.dataset, self.row = dataset, row
-        self.rows = slice(row * images, (row + 1) * images)
-        own = {spec.name: dataset.rows_of(spec, row) for spec in TABLES}
-        self.samples, self.columns, self.atoms = own["samples"], own["columns"], own["atoms"]
-        self.structures = own["structures"]
-        self.occupancy = dataset.read("occupancy", row)
-        self.volume = dataset.read("volume", row)
-        self.counts = dataset.read("counts", self.rows)
-        self.intensity = dataset.read("intensity", self.rows)
-        self.labels = labels_leaf(
-            [(own[spec.name], spec) for spec in TABLES], self.occupancy, self.volume
-        )
+        self.own = {spec.name: dataset.rows_of_particle(spec, row) for spec in dataset.tables}
+        self.samples, self.structures = self.own["samples"], self.own["structures"]
+        self.occupancy, self.volume = self.masks()
+        samples = dataset.layout.samples_of(range(row, row + 1))
+        self.counts = dataset.read("counts", slice(samples.start, samples.stop))
+        self.intensity = dataset.read("intensity", slice(samples.start, samples.stop))
+        tables = [(self.own[spec.name], spec) for spec in dataset.tables]
+        self.labels = labels_leaf(tables, self.occupancy, self.volume)
         self.content = content_leaf(self.labels, self.counts, self.intensity)
+
+    def masks(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Read class map and volume."""
+        return self.dataset.read("occupancy", self.row), self.dataset.read("volume", self.row)
 
     def problems(self, config: BuildConfig, entry: StructureEntry) -> Iterator[Problem | None]:
         """Yield what is wrong with this structure, or None."""
-        where = f"structure {self.row}"
         checks = (*self._drawn(config, entry), *self._labels(), *self._pixels())
-        found: list[Problem | None] = [Problem(where, what) for what in checks]
-        yield from found or [None]
+        found = [Problem(f"{self.name} {self.row}", what) for what in checks]
+        yield from found
+        # As many as the progress counts.
+        yield from [None] * (len(self.structures) - len(found))
+
+    def expected_samples(self, config: BuildConfig, entry: StructureEntry) -> pd.DataFrame:
+        """Draw the rows of its images again."""
+        images = range(config.images_per_structure)
+        return sample_rows(config, entry, tuple(draw_image(config, entry, i) for i in images))
 
     def _drawn(self, config: BuildConfig, entry: StructureEntry) -> Iterator[str]:
         if self.dataset.manifest["software"].get("ceria") != __version__:
             return  # another version may draw other numbers
-        images = range(config.images_per_structure)
-        expected = sample_rows(config, entry, tuple(draw_image(config, entry, i) for i in images))
+        expected = self.expected_samples(config, entry)
         if table_bytes(expected, SAMPLES) != table_bytes(self.samples, SAMPLES):
             yield "the samples do not follow from config and seed"
         drawn = asdict(draw_structure(config, entry)) | {"zone_axis": None}
@@ -247,12 +264,21 @@ class _StructureCheck:
             yield "the structure does not follow from config and seed"
 
     def _labels(self) -> Iterator[str]:
+        return self._labels_of(self.own["columns"], self.own["atoms"], self.occupancy, self.volume)
+
+    def _labels_of(
+        self,
+        columns: pd.DataFrame,
+        atoms: pd.DataFrame,
+        painted: NDArray[Any],
+        planes: NDArray[Any],
+    ) -> Iterator[str]:
+        """Check the labels of one structure."""
         field, manifest = self.dataset.field, self.dataset.manifest
-        columns = self.columns
-        counted = self.atoms.groupby("site_id").size().reindex(columns["site_id"], fill_value=0)
+        counted = atoms.groupby("site_id").size().reindex(columns["site_id"], fill_value=0)
         if columns["site_id"].duplicated().any():
             yield "two columns have the same site_id"
-        elif counted.to_numpy().sum() != len(self.atoms):
+        elif counted.to_numpy().sum() != len(atoms):
             yield "an atom belongs to no column"
         elif (counted.to_numpy() != columns["occupancy"].to_numpy()).any():
             yield "an occupancy differs from the number of atoms in its column"
@@ -261,10 +287,9 @@ class _StructureCheck:
             yield "occupancy is not sites - vacancies + adatoms"
         if not set(columns["species"]) <= set(SPECIES):
             yield "unknown species"
-        if not np.array_equal(class_map(columns, field, manifest["max_count"]), self.occupancy):
+        if not np.array_equal(class_map(columns, field, manifest["max_count"]), painted):
             yield "the class map does not follow from the table of columns"
-        planes = self.volume.shape[0]
-        if not np.array_equal(volume(self.atoms, columns, planes, field), self.volume):
+        if not np.array_equal(volume(atoms, columns, len(planes), field), planes):
             yield "the volume does not follow from the table of atoms"
 
     def _pixels(self) -> Iterator[str]:
@@ -291,3 +316,35 @@ class _StructureCheck:
                     f"sample {row['sample']}: {differing} counts do not follow from the "
                     "intensity and the camera's seed"
                 )
+
+
+class _FilmCheck(_StructureCheck):
+    """One film read back from the store: all its structures and frames."""
+
+    name = "film"
+
+    def masks(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Read the class maps and volumes of all structures."""
+        rows = self.dataset.layout.structures_of(range(self.row, self.row + 1))
+        chosen = slice(rows.start, rows.stop)
+        return self.dataset.read("occupancy", chosen), self.dataset.read("volume", chosen)
+
+    def expected_samples(self, config: BuildConfig, entry: StructureEntry) -> pd.DataFrame:
+        """Draw the rows of its frames again, but for the structures that they show."""
+        film = config.sections(config.split(entry.split)).film
+        assert film is not None, "only films are checked as films"
+        drift = draw_drift(film, sample_rng(config.seed, entry.number, "drift"))
+        structures = self.samples["structure"].tolist()
+        return film_rows(config, entry, draw_frames(config, entry), structures, drift.path)
+
+    def _labels(self) -> Iterator[str]:
+        columns, atoms = self.own["columns"], self.own["atoms"]
+        for i, row in enumerate(self.structures["structure"]):
+            for what in self._labels_of(
+                columns[columns["structure"] == row].reset_index(drop=True),
+                atoms[atoms["structure"] == row].reset_index(drop=True),
+                self.occupancy[i],
+                self.volume[i],
+            ):
+                yield f"structure {row}: {what}"
+        yield from film_problems(self.own)
