@@ -2,8 +2,16 @@
 
 from pathlib import Path
 
+import yaml
+
 from ceria_data.build import build, in_this_process
-from ceria_data.config import BuildConfig, config_from_yaml, load_config, recipe_digest
+from ceria_data.config import (
+    BuildConfig,
+    config_from_mapping,
+    config_from_yaml,
+    load_config,
+    recipe_digest,
+)
 from ceria_data.store import checksums, read_manifest, write_manifest
 
 TINY = """
@@ -85,3 +93,42 @@ def contents(folder: Path) -> dict[str, bytes]:
     """Read every file of a folder."""
     files = (path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+FILM = """
+name: tiny-film
+version: 0.1.0
+description: for tests
+seed: 5
+field: {shape: [64, 72], sampling_A: 0.25}
+film:
+  frames: 6
+  frame_time_s: 0.1
+  cerium_migration_per_s: 0.5
+  oxygen_vacancy_creation_per_s: 0.03
+  oxygen_vacancy_filling_per_s: 1.0
+  oxygen_vacancy_migration_per_s: 1.0
+  tilt_per_s: 1.0
+  drift_A_per_s: 0.6
+  drift_walk_A_per_root_s: 0.2
+splits:
+  - {name: train, structures: 2, phonons: 1}
+  - {name: test, structures: 1, phonons: 2}
+structure:
+  kind: cube
+  thickness_atoms: {integers: [2, 3]}
+  aspect: 1.5
+  shift_x_A: 0
+  shift_y_A: 0
+  n_oxygen_adatoms: 0
+  cerium_vacancy_fraction: 0
+scattering: {sampling_A: 0.125, slice_thickness_A: 2.0, padding_A: 4.0}
+optics: {aperture_mrad: 15, focal_spread_A: 5}
+dose_e_per_A2: 200
+"""
+
+
+def film_config(film: dict | None = None, **changes) -> BuildConfig:
+    """The tiny config of films, with another section film or other top-level keys."""
+    content = yaml.safe_load(FILM)
+    return config_from_mapping(content | ({"film": film} if film is not None else {}) | changes)

@@ -11,8 +11,9 @@ from ceria_data.crystal import CERIUM, OXYGEN, n_planes
 from ceria_data.errors import StructureError
 from ceria_data.grid import Cell, Field, cell_around
 from ceria_data.labels import atom_table, column_table
-from ceria_data.particle import build_structure, perfect, place
+from ceria_data.particle import build_structure, perfect
 from ceria_data.phonons import RMS_CARBON, displace
+from ceria_data.scene import place
 from ceria_data.shapes import KINDS
 from ceria_data.support import fill_carbon
 from ceria_data.targets import class_map, volume
