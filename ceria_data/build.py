@@ -171,7 +171,7 @@ def build(
                 allow_missing,
                 on_progress,
             )
-            _refuse_failures(receipts, staging, allow_missing)
+            _refuse_failures(receipts, staging, allow_missing, bool(config.film))
             sweep(staging)
             _finish(config, planned, staging, receipts, workers, device, batch_memory, on_progress)
         except OSError as error:
@@ -326,17 +326,20 @@ def _made_alike(receipts: list[Receipt]) -> list[Receipt]:
     return receipts
 
 
-def _refuse_failures(receipts: list[Receipt], staging: Staging, allow_missing: bool) -> None:
+def _refuse_failures(
+    receipts: list[Receipt], staging: Staging, allow_missing: bool, films: bool
+) -> None:
+    kind = "film" if films else "structure"
     failures = [entry for receipt in receipts for entry in receipt.failures]
     total = sum(len(receipt.labels) for receipt in receipts)
     if len(failures) == total:
         raise StructureError(
-            f"no structure could be simulated; the first error was {failures[0]['error']}"
+            f"no {kind} could be simulated; the first error was {failures[0]['error']}"
         )
     if failures and not allow_missing:
         first = failures[0]
         raise StructureError(
-            f"{len(failures)} of {total} structures could not be simulated; structure "
+            f"{len(failures)} of {total} {kind}s could not be simulated; structure "
             f"{first['structure']} (number {first['number']}): {first['error']}; the others are "
             f"kept in {staging.folder}; --resume tries these again, "
             "--resume --allow-missing publishes without them"

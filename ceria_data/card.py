@@ -230,7 +230,8 @@ def _cautions(dataset: Dataset, splits: list[dict[str, Any]]) -> list[str]:
     if "test" not in present:
         texts.append("There is no test split: scores on this dataset cannot be compared.")
     texts += [
-        f"Missing: structure {entry['structure']} (number {entry['number']}) could not be "
+        f"Missing: {'the film that begins with ' if dataset.has_films else ''}structure "
+        f"{entry['structure']} (number {entry['number']}) could not be "
         f"simulated ({entry['error']}). Its rows of the arrays are zero and no table lists it."
         for entry in manifest["missing"]
     ]

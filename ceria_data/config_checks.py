@@ -103,7 +103,7 @@ def _check_script(film: "FilmSection", split: str) -> None:
             f"film: {drawn[0]} and a script (split {split}); expected one of them: events are "
             "drawn at rates, or scripted"
         )
-    late = [step for step in film.script if step.time_s >= film.duration_s]
+    late = [step for step in film.script if step.time_s >= film.duration_s * (1 - 1e-9)]
     if late:
         raise ValueError(
             f"film.script: an event at {late[0].time_s:g} s (split {split}); expected before the "

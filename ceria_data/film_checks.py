@@ -42,8 +42,11 @@ def _replayed(
     counts = by_row[structures[0]].copy()
     for event in events.to_dict("records"):
         for end, change in (("site_id_from", -1), ("site_id_to", 1)):
-            if event[end] != -1:
+            if event[end] in counts.index:
                 counts[event[end]] += change
+            elif event[end] != -1:
+                yield f"event {event['event']} names a column that the film has not"
+                return
         if not counts.equals(by_row[event["structure"]]):
             yield f"structure {event['structure']} is not what event {event['event']} makes"
             return
@@ -67,7 +70,8 @@ def _exposed(
     longest = exposures.loc[exposures.groupby("sample")["weight"].idxmax()]
     if longest["structure"].tolist() != samples["structure"].tolist():
         yield "a frame has not the labels of the structure that it shows longest"
-    starts, when = samples["time_s"].to_numpy(), events["time_s"].to_numpy()
-    frames = np.searchsorted(starts, when * (1 + _ROUNDING), side="right") - 1
-    if (frames != events["frame"].to_numpy()).any():
+    starts, frames = samples["time_s"].to_numpy(), events["frame"].to_numpy()
+    ends = np.append(starts[1:], np.inf)
+    when, slack = events["time_s"].to_numpy(), 10 * _ROUNDING * (1 + starts[-1])
+    if ((when < starts[frames] - slack) | (when > ends[frames] + slack)).any():
         yield "the frame of an event does not follow from its time"

@@ -199,7 +199,8 @@ def label_film(
     particle = _particle(film_history(config, entry, field, cell))
     images = draw_frames(config, entry)
     events = particle.history.events
-    times = np.array([event.time_s for event in events]) / film.frame_time_s
+    # Rounded, so that an event at the border of two frames is in one of them.
+    times = np.round([event.time_s / film.frame_time_s for event in events], 9)
     parts = expose(times, film.frames)
     drift = draw_drift(film, sample_rng(config.seed, entry.number, "drift"))
     rows = [first_structure + i for i in range(len(particle.structures))]
@@ -218,7 +219,7 @@ def label_film(
         columns=pd.concat(columns, ignore_index=True),
         atoms=pd.concat(atoms, ignore_index=True),
         support=pd.concat(support, ignore_index=True),
-        events=_event_rows(particle, entry.row, rows, film.frame_time_s),
+        events=_event_rows(particle, entry.row, rows, np.minimum(times, film.frames - 1)),
         exposures=_exposure_rows(parts, rows, first_sample),
         occupancy=np.stack([class_map(own, field, config.max_count) for own in columns]),
         volume=np.stack([volume(own, beside, planes, field) for own, beside in pairs]),
@@ -250,7 +251,7 @@ def _label(
     )
 
 
-def _event_rows(particle: Particle, film: int, rows: list[int], frame_time: float) -> pd.DataFrame:
+def _event_rows(particle: Particle, film: int, rows: list[int], times: Floats) -> pd.DataFrame:
     """Make the rows of `events.parquet`; their numbers begin at 0 in every film."""
     lattice, shared = particle.history.scene.lattice, particle.shared
     depth = lattice.projected[:, 2]
@@ -274,7 +275,7 @@ def _event_rows(particle: Particle, film: int, rows: list[int], frame_time: floa
                 "particle": film,
                 "structure": rows[number + 1],
                 "time_s": event.time_s,
-                "frame": int(event.time_s / frame_time),
+                "frame": int(times[number]),
                 "kind": event.kind,
                 "species": species(event),
                 "site_id_from": id_from,

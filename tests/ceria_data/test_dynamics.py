@@ -156,6 +156,18 @@ def test_only_ends_of_columns_lose_and_gain_cerium(histories, around):
                     assert not depths.min() < around.depth[site] < depths.max()
 
 
+def test_no_cerium_falls_into_a_crystal():
+    holes = {"kind": "cube", "thickness_atoms": 6, "cerium_vacancy_fraction": 0.2}
+    scene = scene_of(film_config(structure=holes))
+    around = Surroundings(scene, share(scene, scene.present), "surface")
+    targets = around.arrivals(scene.present).target
+    assert len(targets)
+    for site in targets:
+        own = np.flatnonzero(scene.present & (around.column == around.column[site]))
+        depths = around.depth[own]
+        assert not len(own) or not depths.min() < around.depth[site] < depths.max()
+
+
 def test_events_stay_in_the_field(histories, around):
     sites = {
         site for h in histories for e in h.events for site in (e.source, e.target) if site != -1
