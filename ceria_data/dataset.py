@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from ceria_data.address import is_repository
 from ceria_data.bundled import dataset_folder
+from ceria_data.detector import record
 from ceria_data.errors import CeriaError, DatasetError, HubError, NotADatasetError
 from ceria_data.grid import Field
+from ceria_data.parameters import camera_from_row
 from ceria_data.part import check_split, files_of_splits, read_part
 from ceria_data.schema import (
     ARRAYS,
@@ -59,8 +61,16 @@ class Sample:
 
     @property
     def counts(self) -> NDArray[np.uint16]:
-        """Recorded electrons, shape (y, x)."""
-        return self.dataset.read("counts", self.parameters["sample"])
+        """Recorded electrons, shape (y, x); drawn anew in a dataset `at_dose`."""
+        if not self.dataset.redosed:
+            return self.dataset.read("counts", self.parameters["sample"])
+        return record(
+            self.intensity.astype(np.float64),
+            dose=self.parameters["dose_e_per_A2"],
+            sampling=self.parameters["sampling_A"],
+            camera=camera_from_row(self.parameters),
+            seed=self.parameters["camera_seed"],
+        )
 
     @property
     def intensity(self) -> NDArray[np.float16]:
@@ -113,12 +123,15 @@ class Dataset:
     manifest : dict
     samples : DataFrame
         Rows of `samples.parquet` of this split.
+    redosed : bool
+        Whether counts are drawn at another dose than that of the store.
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any], samples: pd.DataFrame) -> None:
         self.folder = folder
         self.manifest = manifest
         self.samples = samples
+        self.redosed = False
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -136,6 +149,38 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
+
+    def at_dose(self, dose_e_per_A2: float) -> "Dataset":
+        """Record all images again at another dose, each with its own camera and seed.
+
+        Parameters
+        ----------
+        dose_e_per_A2 : float
+            Of every image, or frame of a film [e-/Å²].
+
+        Returns
+        -------
+        Dataset
+            The same samples; their counts are drawn from the stored intensity when asked for.
+
+        Raises
+        ------
+        ValueError
+            If the dose is not above 0.
+
+        Examples
+        --------
+        >>> ds = open_dataset("ceria-columns-mini", split="test")
+        >>> sample = ds.at_dose(1000.0)[0]
+        >>> sample.parameters["dose_e_per_A2"], 30 < sample.counts.mean() < 50
+        (1000.0, np.True_)
+        """
+        if not 0 < dose_e_per_A2 < np.inf:
+            raise ValueError(f"dose_e_per_A2 is {dose_e_per_A2:g} e-/Å²; expected more than 0")
+        samples = self.samples.assign(dose_e_per_A2=float(dose_e_per_A2))
+        again = Dataset(self.folder, self.manifest, samples)
+        again.redosed = True
+        return again
 
     @property
     def field(self) -> Field:

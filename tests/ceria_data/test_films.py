@@ -103,7 +103,7 @@ def test_columns_of_a_film_are_the_same_from_first_to_last(dataset):
 def test_columns_that_arise_are_listed_from_the_start():
     film = {"frames": 4, "frame_time_s": 0.1, "cerium_arrival_per_s": 3}
     splits = [{"name": "train", "structures": 1, "phonons": 1}]
-    structure = {"kind": "slab_sawtooth", "thickness_atoms": 4, "edge_A": 0}
+    structure = {"kind": "slab_sawtooth", "thickness_atoms": 4, "n_cerium_adatoms": 0}
     labels = labels_of(film_config(film, splits=splits, structure=structure))
     first = labels.columns[labels.columns["structure"] == 0].set_index("site_id")
     gained = labels.events["site_id_to"]
@@ -282,6 +282,18 @@ def test_labels_follow_the_drift(dataset):
     still = dataset[0]
     assert still.columns["x_A"].equals(dataset.columns_of(0)["x_A"])
     np.testing.assert_array_equal(still.occupancy, dataset.read("occupancy", 0))
+
+
+def test_a_film_is_recorded_again_at_the_doses_of_a_ladder(dataset):
+    stored = float(dataset.samples["dose_e_per_A2"].iloc[0])
+    again = dataset.at_dose(stored)
+    np.testing.assert_array_equal(again[3].counts, dataset[3].counts)
+    bright = dataset.at_dose(2000.0)[3]
+    assert bright.counts.mean() == pytest.approx(10 * dataset[3].counts.mean(), rel=0.02)
+    assert bright.parameters["dose_e_per_A2"] == 2000
+    assert bright.columns.equals(dataset[3].columns)
+    with pytest.raises(ValueError, match="expected more than 0"):
+        dataset.at_dose(0)
 
 
 def test_a_column_that_drifts_out_is_no_longer_in_the_field(dataset):
