@@ -22,7 +22,7 @@ from ceria_data.errors import ConfigError
 from ceria_data.grid import Field, cell_around
 from ceria_data.particle import build_structure
 from ceria_data.quantities import Constant, Quantity, Words
-from ceria_data.sections import KINDS, Section
+from ceria_data.sections import KINDS, FilmSection, Section
 
 SMALL = {
     "name": "tiny",
@@ -377,7 +377,7 @@ def keys_of(section, prefix=""):
 
 def test_every_key_is_documented_with_its_limits():
     rows = documented_rows()
-    keys = dict(keys_of(BuildConfig))
+    keys = dict(keys_of(BuildConfig)) | dict(keys_of(FilmSection, "film."))
     assert set(rows) >= set(keys)
     for key, field in keys.items():
         for marker in field.metadata:

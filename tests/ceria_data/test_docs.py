@@ -12,6 +12,7 @@ from ceria_data.schema import (
     AMBIGUOUS_SMEAR,
     ARRAYS,
     CEILING,
+    FILM_TABLES,
     FORMAT_VERSION,
     LIMITS,
     PAINT_RADIUS,
@@ -35,7 +36,9 @@ def cells(text, header):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:end]]
 
 
-@pytest.mark.parametrize("spec", [*TABLES, LIMITS, CEILING], ids=lambda spec: spec.name)
+@pytest.mark.parametrize(
+    "spec", [*TABLES, *FILM_TABLES, LIMITS, CEILING], ids=lambda spec: spec.name
+)
 def test_format_document_lists_the_columns_of_the_schema(spec):
     section = read("docs/data_format.md").split(f"### {spec.name}.parquet\n")[1]
     assert section.startswith(f"\nA row is {spec.row}.\n")
@@ -51,7 +54,7 @@ def test_format_document_lists_the_arrays_of_the_schema():
 
 def test_format_document_lists_every_key_of_the_manifest_and_every_file(tmp_path):
     text = read("docs/data_format.md")
-    keys = manifest_of("tiny", {"train": 1}, 1, [], []).keys() | {"files"}
+    keys = manifest_of("tiny", {"train": 1}, 1, [], []).keys() | {"files", "film"}
     rows = cells(text, "| key | content |")
     assert {key for row in rows for key in re.findall(r"`(\w+)`", row[0])} == keys
     listed = {n for row in cells(text, "| file | content |") for n in re.findall("`(.+?)`", row[0])}
@@ -64,7 +67,9 @@ def test_endings_of_names_mean_the_units_of_the_glossary():
     same = {"e-/Å²": "e⁻/Å²", "Å²/e-": "per e⁻/Å², that is Å²/e⁻"}
     plain = {"1/e-", "pixel"}  # gain, and rows and columns of pixels
     used = set()
-    for column in (column for spec in (*TABLES, LIMITS, CEILING) for column in spec.columns):
+    for column in (
+        column for spec in (*TABLES, *FILM_TABLES, LIMITS, CEILING) for column in spec.columns
+    ):
         if not column.unit or column.unit in plain:
             continue
         ending = max((e for e in units if column.name.endswith(e)), key=len, default=None)

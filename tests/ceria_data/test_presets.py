@@ -1,19 +1,23 @@
 import pytest
 
 from ceria_data.config import load_config, preset_names, recipe_digest, warnings_of
+from ceria_data.plan import plan
+from ceria_data.sections import EVENT_KINDS
 
 BENCHMARK = ("slab_flat", "slab_sawtooth", "slab_stepped", "octahedron", "cube")
 
 
-def test_the_four_presets_are_there_under_their_own_recipes():
+def test_the_presets_are_there_under_their_own_recipes():
     assert preset_names() == [
         "ceria-columns-mini",
         "ceria-columns-v1",
+        "ceria-movie-v1",
         "ceria-particles-large",
         "demo",
+        "demo-movie",
     ]
-    assert len({recipe_digest(load_config(name)) for name in preset_names()}) == 4
-    assert len({load_config(name).seed for name in preset_names()}) == 4
+    assert len({recipe_digest(load_config(name)) for name in preset_names()}) == 6
+    assert len({load_config(name).seed for name in preset_names()}) == 6
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -25,7 +29,32 @@ def test_every_preset_has_the_three_splits_and_writes_down_first_numbers(name):
     ]
     assert config.max_count == 14
     assert config.structure.zone_axis == (1, 1, 0)
-    assert config.images_per_structure == 4
+    assert config.images_per_structure == (1 if config.film else 4)
+
+
+def test_movies_are_calm_active_and_rich_in_vacancies():
+    config = load_config("ceria-movie-v1")
+    assert warnings_of(config) == []
+    assert config.film.frame_time_s == pytest.approx(1 / 30)
+    assert config.film.duration_s == pytest.approx(5)
+    assert config.dose_e_per_A2.support == (100.0, 300.0, 1000.0)
+    endings = ("", "_calm", "_vacancies")
+    names = [f"{split}{ending}" for ending in endings for split in ("train", "validation", "test")]
+    assert [split.name for split in config.splits] == names
+    for split in config.splits:
+        film = config.sections(split).film
+        assert split.phonons == (32 if split.name.startswith("test") else 8)
+        assert bool(film.tilt_per_s) != split.name.endswith("_calm")
+        assert bool(film.oxygen_vacancy_creation_per_e_A2) == split.name.endswith("_vacancies")
+
+
+def test_the_demo_of_films_has_an_event_of_each_kind():
+    config = load_config("demo-movie")
+    script = config.sections(config.split("test")).film.script
+    assert {step.kind for step in script} == set(EVENT_KINDS)
+    planned = plan(config)
+    assert planned.samples == 120
+    assert planned.layout.starts[-1] > 12
 
 
 def test_demo_is_small_and_its_warnings_say_that_it_has_few_phonons():
