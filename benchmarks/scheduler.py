@@ -169,7 +169,7 @@ def cluster_apart(processes, workers):
 def measured(client, processes, count, pause):
     """Run tasks; tasks/s, then processor time [ms a task] and memory [MB] of each process."""
     config = load_config(PRESET)
-    layout = replace(plan(config).layout, structures=count * plan(config).layout.block)
+    layout = replace(plan(config).layout, particles=count * plan(config).layout.block)
     template = Order("/staging", resolved_yaml(config), layout, 0, "cpu", digest_of("key"))
     run = partial(nothing_but_a_receipt, pause=pause)
     # Every worker imports and unpacks on its first task.
@@ -338,7 +338,7 @@ def on_paper(costs):
               f"{layout.blocks} | {planned.bytes_on_disk * parts / 1e9:.0f} | "
               f"{planned.largest_file / 1e6:.0f} | {hours:.1f} |")  # fmt: skip
     print("\nwarnings of the plan:", "; ".join(planned.warnings) or "none")
-    images = layout.block * layout.images_per_structure
+    images = layout.block * layout.images
     files = len(ARRAYS) + len(TABLES) + 1
     receipt = costs["driver"] / 1e3 + costs["receipts"] * layout.block
     print("\n| GPUs | r | images/s | 1e6 images, h | 1e8 images, days | tasks/s | scheduler | "
@@ -355,7 +355,7 @@ def on_paper(costs):
           f"{costs['memory'] * layout.structures / 1e9:.0f} GB; of 100: "
           f"{costs['last'] * layout.structures / 36:.0f} core-hours\n"
           f"driver of one build: {1 / receipt:.0f} tasks/s, {images / receipt:.0f} images/s; "
-          f"last steps {layout.images_per_structure / costs['last']:.0f} images/s\n"
+          f"last steps {layout.images / costs['last']:.0f} images/s\n"
           f"a worker without physics: {1 / costs['worker']:.0f} images/s")  # fmt: skip
 
 

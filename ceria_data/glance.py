@@ -11,14 +11,14 @@ from ceria_data.facts import dataset_facts
 from ceria_data.hub import Hub, offline
 from ceria_data.pulled import from_cache
 from ceria_data.remote_manifest import fetch_manifest, listed_in
-from ceria_data.schema import SAMPLES, STRUCTURES
+from ceria_data.schema import EVENTS, SAMPLES, STRUCTURES
 from ceria_data.store import read_table
 
 
 def peek_dataset(repository: str) -> dict[str, Any]:
     """Say what a version of a dataset holds, without fetching its arrays.
 
-    Manifest and two small tables are fetched and checked; the list of all files has to
+    Manifest and a few small tables are fetched and checked; the list of all files has to
     agree with the manifest.
 
     Parameters
@@ -58,7 +58,7 @@ def peek_dataset(repository: str) -> dict[str, Any]:
         address = Address(address.repo_id, version)
         manifest = fetch_manifest(hub, address, commit, listed, folder, incoming)
         expected = listed_in(manifest, listed, f"the {hub}")
-        tables = {f"{spec.name}.parquet": spec for spec in (SAMPLES, STRUCTURES)}
+        tables = {f"{spec.name}.parquet" for spec in (SAMPLES, STRUCTURES, EVENTS)}
         wanted = {name: file for name, file in expected.items() if name in tables}
         fetch_files(hub, commit, wanted, folder, incoming)
         samples = read_table(folder / f"{SAMPLES.name}.parquet", SAMPLES)

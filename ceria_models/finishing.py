@@ -228,8 +228,10 @@ def _add_pixels(
     rng: np.random.Generator,
 ) -> None:
     """Add some pixels of an image with their class in the stored mask."""
-    structure = int(split.samples["structure"].iloc[row])
-    painted = class_map(dataset.columns_of(structure), split.field, output.logits.shape[1] - 1)
+    sample = split.samples.iloc[row]
+    columns = dataset.columns_of(int(sample["structure"]))
+    columns[["x_A", "y_A"]] += sample[["drift_x_A", "drift_y_A"]].to_numpy(float)
+    painted = class_map(columns, split.field, output.logits.shape[1] - 1)
     for index, species in enumerate(SPECIES):
         y, x = (rng.integers(n, size=_PIXELS) for n in split.field.shape)
         logits = output.logits[index][:, y, x].T

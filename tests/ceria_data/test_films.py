@@ -438,6 +438,23 @@ def test_a_part_holds_the_films_of_its_splits(films):
         open_dataset(films, split="train")
 
 
+def test_films_go_through_the_hub(hub, on_hub, folder, repo_id):
+    hub.hold(repo_id, folder, "v0.1.0")
+    peeked = on_hub("peek", f"hf://datasets/{repo_id}@0.1.0", "--json")
+    assert peeked.code == 0, peeked
+    assert peeked.facts["films"]["films"] == 3
+    out = on_hub.home / "out"
+    assert on_hub("pull", repo_id, "--out", out, "--split", "test", "--json").code == 0
+    held, whole = (open_dataset(place, split="test") for place in (out, folder))
+    assert all(
+        (mine.counts == theirs.counts).all() for mine, theirs in zip(held, whole, strict=True)
+    )
+    assert all(
+        (mine.volume == theirs.volume).all() for mine, theirs in zip(held, whole, strict=True)
+    )
+    assert held.events.equals(whole.events)
+
+
 def test_tables_of_films_are_described_and_counted_in_the_digests(folder, dataset):
     assert all((folder / f"{spec.name}.parquet").is_file() for spec in FILM_TABLES)
     card = dataset_card(dataset)
