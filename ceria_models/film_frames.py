@@ -19,14 +19,16 @@ MOST_FRAMES = 240
 """Frames of a page; of longer films every 2nd, 3rd, ... one."""
 NEIGHBOURS = 4
 """Frames before and after a frame that are averaged with it."""
-_SIDES = (448, 400, 360, 320, 288, 256, 224, 192, 160, 128)
-"""Pixels of a frame on the page, along its longer side: the largest that fits."""
+_LOOKS = (
+    (448, 85, 90), (448, 60, 75), (448, 30, 45), (400, 30, 45), (360, 30, 45), (320, 30, 45),
+    (288, 30, 45), (256, 30, 45), (224, 30, 45), (192, 30, 45), (160, 30, 45), (128, 30, 45),
+)  # fmt: skip
+"""Pixels of a frame on the page along its longer side, and the quality of JPEG for frames as
+recorded and averaged ones: the first that fits. Of noise, WebP of the same look takes more."""
 _EVENT_FRAMES = 60
 """Frames shown besides, before and at events, the most certain ones first."""
 _BYTES = 12_000_000
 """Of all pictures of frames; the page holds a third more, as text."""
-_QUALITY = (30, 45)
-"""Of JPEG, for frames as recorded and averaged ones. Of noise, WebP of the same look takes more."""
 _PROBES = 4
 
 
@@ -170,8 +172,9 @@ def show_frames(
     n = len(drift)
     frames, regular, step = choose_frames(n, events)
     probes = frames[np.linspace(0, len(frames) - 1, _PROBES).astype(int)]
-    for side in _SIDES:
-        look = _Look(film, np.rint(drift / sampling).astype(int), n, side).with_greys(probes)
+    steps = np.rint(drift / sampling).astype(int)
+    for side, *qualities in _LOOKS:
+        look = _Look(film, steps, n, side, tuple(qualities)).with_greys(probes)
         one = max(sum(map(len, look.pictures(int(frame)))) for frame in probes)
         if 1.1 * one * len(frames) <= budget:
             break
@@ -196,6 +199,7 @@ class _Look:
     steps: NDArray[Any]
     n_frames: int
     side: int
+    qualities: tuple[int, ...]
     greys: tuple[tuple[float, float], tuple[float, float]] = ((0.0, 1.0), (0.0, 1.0))
 
     @property
@@ -218,8 +222,8 @@ class _Look:
     def pictures(self, frame: int) -> tuple[bytes, bytes]:
         raw, averaged = self._small(frame)
         return (
-            grey_jpeg(raw, self.greys[0], _QUALITY[0]),
-            grey_jpeg(averaged, self.greys[1], _QUALITY[1]),
+            grey_jpeg(raw, self.greys[0], self.qualities[0]),
+            grey_jpeg(averaged, self.greys[1], self.qualities[1]),
         )
 
     def _small(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -264,7 +268,7 @@ def mean_in_place(block: NDArray[np.float32], steps: NDArray[Any]) -> NDArray[np
         )
         total[rows, columns] += image[from_rows, from_columns]
         weight[rows, columns] += 1
-    return total / np.maximum(weight, np.float32(1))
+    return np.asarray(total / np.maximum(weight, 1), dtype=np.float32)
 
 
 def _overlap(n: int, step: int) -> tuple[slice, slice]:

@@ -21,7 +21,8 @@ from ceria_data.schema import SPECIES
 
 _SMOOTH_A = 0.25
 """Width of the Gaussian that makes the image under the counts readable [Å]."""
-_MAPS = {"Ce": "viridis", "O": "plasma"}
+COLOUR_MAPS = {"Ce": "viridis", "O": "plasma"}
+"""Colours of counts."""
 _SURE = 0.5
 """A count that is as likely wrong as right is drawn hollow."""
 _PANEL_INCHES = (4.6, 11.0)
@@ -73,7 +74,7 @@ def draw_overlay(
         axis.set_title(_heading(species, own))
         if len(own):
             top = max(int(own["occupancy"].max()), 2)
-            colours = ScalarMappable(Normalize(1, top), _MAPS[species])
+            colours = ScalarMappable(Normalize(1, top), COLOUR_MAPS[species])
             _mark(axis, own, colours, _DIGIT_SIZE[species] * points_per_A)
             label = f"{species} atoms in a column"
             ticks = MaxNLocator(integer=True)

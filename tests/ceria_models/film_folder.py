@@ -15,7 +15,7 @@ SAMPLING = 0.2
 FRAME_TIME = 1 / 30
 _READING_SD = {"Ce": 0.8, "O": 1.6}
 """Of the count that one frame tells [atoms]."""
-_TRACK_SD = 0.35
+_TRACK_SD = 0.4
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _write_prediction(folder, script, known, stack):
 def _write_tracks(folder, sites, truth, time, rng):
     # The noise of a smoothed track does not change from frame to frame.
     quiet = truth + 0.3 * rng.normal(0, _TRACK_SD, truth.shape[1])
-    sd = np.where(sites["species"] == "Ce", _TRACK_SD, 2 * _TRACK_SD)[:, None]
+    sd = np.where(sites["species"] == "Ce", _TRACK_SD, 1.7 * _TRACK_SD)[:, None]
     p = np.exp(-0.5 * ((np.arange(CLASSES) - quiet[..., None]) / sd) ** 2) + 1e-9
     p = (p / p.sum(-1, keepdims=True)).astype(np.float32)
     table = _long(p, len(truth), sites, time)
