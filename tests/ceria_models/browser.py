@@ -128,8 +128,8 @@ class Browser:
         """Wait until an expression is true."""
         done = self.run(
             f"new Promise((tell) => {{ const until = Date.now() + 1000 * {seconds:g};"
-            f" const look = () => {{ if ({expression}) tell(true); else if (Date.now() > until) tell(false);"
-            " else setTimeout(look, 20); }; look(); })"
+            f" const look = () => {{ if ({expression}) tell(true);"
+            " else if (Date.now() > until) tell(false); else setTimeout(look, 20); }; look(); })"
         )
         assert done, f"in {seconds} s it did not become true: {expression}; {self.problems}"
 

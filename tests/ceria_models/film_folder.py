@@ -53,7 +53,7 @@ def make_folder(parent: Path, script: Script | None = None, seed: int = 0) -> Pa
     """Write the film, and the folder that `predict` and `track` would make of it."""
     script = script or Script()
     rng = np.random.default_rng(seed)
-    sample = open_dataset("ceria-columns-mini", "test")[18]
+    sample = open_dataset("ceria-columns-mini", "test")[78]
     image = sample.intensity.astype(np.float64)
     sites = _sites(sample.columns, image.shape, oxygen=script.oxygen)
     truth, events = _history(sites, script)
@@ -90,16 +90,23 @@ def _sites(columns, shape, *, oxygen):
 def _history(sites, script):
     """True counts, (frame, site), and the list of events."""
     truth = np.tile(sites["count"].to_numpy(), (script.frames, 1))
-    taken = {"Ce": iter(sites.index[sites["species"] == "Ce"][::7]),
-             "O": iter(sites.index[sites["species"] == "O"][3::9])}  # fmt: skip
+    places = sites[["x_A", "y_A"]].to_numpy()
+    middle = SAMPLING * 64
+    outward = np.argsort(-(places[:, 0] + 0.01 * places[:, 1]), kind="stable")
+    taken = {}
+    for species in ("Ce", "O"):
+        own = [i for i in outward if sites.loc[i, "species"] == species]
+        own = [i for i in own if abs(places[i, 1] - middle) < 6 and truth[0, i] > 2]
+        taken[species] = iter(own[::2])
     rows = []
     for number, (kind, frame) in enumerate(script.events):
         species = "O" if kind.startswith("vacancy") else "Ce"
-        site = next(taken[species])
+        site = int(next(taken[species]))
         to = -1
         truth[frame:, site] += 1 if kind in ("arrival", "vacancy_filling") else -1
         if kind in ("migration", "vacancy_migration"):
-            to = site + 1
+            far = np.hypot(*(places - places[site]).T) + 99 * (sites["species"] != species)
+            to = int(far.to_numpy().argsort()[1])
             truth[frame:, to] += 1
         if kind in ("arrival", "vacancy_filling"):
             site, to = -1, site
