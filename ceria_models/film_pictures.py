@@ -57,7 +57,7 @@ def kymograph_png(tables: FilmTables, traces: Traces, row: NDArray[np.int64]) ->
     axis.invert_yaxis()
     step = -(-len(row) // _NAMED)
     axis.set_yticks(range(0, len(row), step), [str(site) for site in row[::step]], fontsize=8)
-    axis.set(xlabel="time (s)", ylabel="column, in the order of the line on the left")
+    axis.set(xlabel="time (s)", ylabel="column, along the line")
     axis.set_title(f"{species} columns over time; grey = unsure")
     _mark_events(axis, tables, row, (edges[0], edges[-1]))
     bar = figure.colorbar(ScalarMappable(norm, colours), ax=axis, ticks=range(low, high + 1))
