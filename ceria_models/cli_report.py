@@ -49,6 +49,34 @@ def report(
     terminal.show(facts, quiet=quiet, json=json)
 
 
+def convert(
+    folder: Folder,
+    to: Annotated[
+        str,
+        typer.Option(metavar="FORMAT", help="csv, ome-zarr, imagej or hyperspy."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="New folder; by default in DIR, named after the format.")
+    ] = None,
+    every: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Every Nth frame only, for images.")
+    ] = 1,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier conversion.")
+    ] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write a predicted film for another program: tables, or frames with counts."""
+    from ceria_models.film_convert import FORMATS, run_conversion
+
+    if to not in FORMATS:
+        raise typer.BadParameter(f"--to {to}: expected one of {', '.join(FORMATS)}")
+    facts = run_conversion(folder, to, out, every=every, overwrite=overwrite)
+    terminal.show(facts, quiet=quiet, json=json)
+
+
 def _row(text: str) -> tuple[int, int]:
     try:
         first, last = (int(part) for part in text.split(","))
@@ -65,7 +93,7 @@ def add_report_commands(app: typer.Typer) -> None:
     >>> app = typer.Typer()
     >>> add_report_commands(app)
     >>> [command.callback.__name__ for command in app.registered_commands]
-    ['report']
+    ['report', 'convert']
     """
-    for command in (report,):
+    for command in (report, convert):
         app.command()(command)

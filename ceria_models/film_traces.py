@@ -56,8 +56,14 @@ class Traces:
         return max(1, int(known.max(initial=0)))
 
 
-def read_traces(tables: FilmTables, also: NDArray[np.int64] | None = None) -> Traces:
-    """Read the counts of all columns at up to 2,000 frames and at those asked for.
+def read_traces(
+    tables: FilmTables,
+    also: NDArray[np.int64] | None = None,
+    *,
+    longest: int = LONGEST,
+    step: int = 1,
+) -> Traces:
+    """Read the counts of all columns at many frames, evenly, and at those asked for.
 
     Parameters
     ----------
@@ -65,6 +71,10 @@ def read_traces(tables: FilmTables, also: NDArray[np.int64] | None = None) -> Tr
         Not tracked: counts are those of single frames.
     also : array of int, optional
         Frames that must be among them.
+    longest : int
+        Frames at equal steps at most.
+    step : int
+        Smallest step.
 
     Returns
     -------
@@ -76,7 +86,7 @@ def read_traces(tables: FilmTables, also: NDArray[np.int64] | None = None) -> Tr
         If a table is damaged.
     """
     n = len(tables.frames)
-    stride = max(1, -(-n // LONGEST))
+    stride = max(step, -(-n // longest))
     wanted = np.arange(0, n, stride)
     frames = np.union1d(wanted, also) if also is not None else wanted
     single = _Counts.read(tables.folder / READINGS, frames, len(tables.sites), n)
