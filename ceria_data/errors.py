@@ -15,6 +15,8 @@
     │   ├── NotOnHubError       2   a repository or version that is not there
     │   └── PublishedError      2   a version that is there already, with other content
     ├── TransferError           1   files on the Hub, or from it, that are not as they should be
+    ├── ImageError              2   an image that cannot be used
+    │   └── FilmError           2   a film that cannot be read or prepared
     └── MissingExtraError       2   an optional part that is not installed
 """
 
@@ -75,6 +77,14 @@ class TransferError(CeriaError):
     """Files on the Hub, or from it, differ from what their checksums promise."""
 
     exit_code = 1
+
+
+class ImageError(CeriaError):
+    """An image, its sampling or its shape cannot be used."""
+
+
+class FilmError(ImageError):
+    """A film cannot be opened, read or prepared."""
 
 
 class MissingExtraError(CeriaError):

@@ -21,7 +21,8 @@ from ceria_data.schema import SPECIES
 
 _SMOOTH_A = 0.25
 """Width of the Gaussian that makes the image under the counts readable [Å]."""
-_MAPS = {"Ce": "viridis", "O": "plasma"}
+COLOUR_MAPS = {"Ce": "viridis", "O": "plasma"}
+"""Colours of counts."""
 _SURE = 0.5
 """A count that is as likely wrong as right is drawn hollow."""
 _PANEL_INCHES = (4.6, 11.0)
@@ -33,6 +34,8 @@ _INCHES_PER_A = 0.22
 _DIGIT_SIZE = {"Ce": 9.0 / 16, "O": 7.5 / 16}
 """Of the length of 1 Å; discs of neighbouring O columns, 1.9 Å apart, do not touch."""
 _SMALLEST_POINTS = 3.0
+_SHARE = {1: 1.0, 2: 0.8, 3: 0.6}
+"""Of the size of a single digit, by the number of characters."""
 
 
 def draw_overlay(
@@ -41,6 +44,7 @@ def draw_overlay(
     sampling: float,
     title: str,
     file: Path,
+    heading: str = "the image as recorded",
 ) -> None:
     """Draw an image, and beside it the columns found for each species.
 
@@ -48,12 +52,15 @@ def draw_overlay(
     ----------
     image : array, shape (y, x)
     columns : DataFrame
-        species, x_A, y_A, occupancy and, where it is known, confidence.
+        species, x_A, y_A, occupancy and, where it is known, confidence. An occupancy may be a
+        mean, rounded to what is to be written.
     sampling : float
         Å/pixel.
     title : str
     file : Path
         PNG to write.
+    heading : str
+        Of the image without columns.
     """
     image, field = _for_paper(image, sampling)
     width = min(max(_INCHES_PER_A * field.extent[1], _PANEL_INCHES[0]), _PANEL_INCHES[1])
@@ -64,7 +71,7 @@ def draw_overlay(
     step = field.extent[1] / image.shape[1]
     smooth = gaussian_filter(image, _SMOOTH_A / step)
     show_image(axes[0], image, field)
-    axes[0].set_title("the image as recorded")
+    axes[0].set_title(heading)
     known = "confidence" in columns
     for axis, species in zip(axes[1:], SPECIES, strict=True):
         # The scale is that of the first panel; a bar would hide columns.
@@ -72,8 +79,8 @@ def draw_overlay(
         own = columns[columns["species"] == species]
         axis.set_title(_heading(species, own))
         if len(own):
-            top = max(int(own["occupancy"].max()), 2)
-            colours = ScalarMappable(Normalize(1, top), _MAPS[species])
+            top = max(int(np.ceil(own["occupancy"].max())), 2)
+            colours = ScalarMappable(Normalize(1, top), COLOUR_MAPS[species])
             _mark(axis, own, colours, _DIGIT_SIZE[species] * points_per_A)
             label = f"{species} atoms in a column"
             ticks = MaxNLocator(integer=True)
@@ -135,13 +142,14 @@ def _mark(axis: Axes, columns: pd.DataFrame, colours: ScalarMappable, points: fl
         colour = colours.to_rgba(count)
         full = confidence >= _SURE
         bright = sum(colour[:3]) > 1.4
+        text = f"{count:g}"
         axis.text(
             x,
             y,
-            str(count),
+            text,
             ha="center",
             va="center_baseline",
-            fontsize=size if count < 10 else 0.8 * size,
+            fontsize=size * _SHARE.get(len(text), 0.5),
             color="black" if full and bright else "white",
             bbox={
                 "boxstyle": "circle,pad=0.15",

@@ -1,0 +1,45 @@
+"""The tables of a predicted film as CSV."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from ceria_models.film_tables import FilmTables, open_long_table
+
+
+def write_csv(tables: FilmTables, folder: Path) -> list[Path]:
+    """Write every table as a CSV file, with the unit in the names of its columns.
+
+    Parameters
+    ----------
+    tables : FilmTables
+    folder : Path
+        Of the new files.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    FilmTableError
+        If a table is damaged.
+    """
+    written = []
+    for file in sorted(tables.folder.glob("*.parquet")):
+        table = open_long_table(file, ())
+        path = folder / f"{file.stem}.csv"
+        # As text; an index of categories means nothing in another program.
+        names = table.schema_arrow.names
+        schema = pa.schema(
+            pa.field(field.name, field.type.value_type)
+            if pa.types.is_dictionary(field.type)
+            else field
+            for field in table.schema_arrow
+        )
+        with pa_csv.CSVWriter(path, schema) as writer:
+            for part in table.iter_batches(columns=names):
+                writer.write_batch(part.cast(schema))
+        written.append(path)
+    return written
