@@ -129,7 +129,7 @@ def estimate_sampling(
     spots = reflections(zone_axis, lattice_parameter, _LONGEST)
     low, high = SEARCHED if given is None else (0.65 * given, 1.5 * given)
     low = max(low, _FEWEST_CELLS * lattice_parameter / min(film.shape))
-    if low >= high:
+    if low >= (high if given is None else given):
         raise FilmError(
             f"{film.source} has frames of {film.shape[1]} × {film.shape[0]} pixels, too few to "
             "find its pixel size; give it with --pixel-size, in Å at the specimen"
