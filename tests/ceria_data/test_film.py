@@ -1,5 +1,8 @@
 """What a film is, and the sources that every installation reads."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -81,3 +84,9 @@ def test_times_of_a_dataset_of_films():
     assert "2 films" in notes[0]
     rows = {"particle": [0, 0, 1], "frame": [0, 0, 0], "time_s": [0.0, 0.0, 0.0]}
     assert _timing(pd.DataFrame(rows)) == (None, ())
+
+
+def test_examples_of_the_page_about_films_run(capsys):
+    page = (Path(__file__).parents[2] / "docs/films.md").read_text("utf-8")
+    exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), {})
+    assert capsys.readouterr().out.startswith("120 (128, 128)\n")
