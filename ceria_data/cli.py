@@ -11,6 +11,7 @@ import typer
 
 from ceria_data import __version__, terminal
 from ceria_data.bundled import dataset_folder, refuse_among_bundled
+from ceria_data.cli_film import add_film_commands
 from ceria_data.cli_hub import add_hub_commands
 from ceria_data.errors import CeriaError, MissingExtraError, OutputError
 from ceria_data.terminal import Debug, Json, Quiet
@@ -325,6 +326,7 @@ def preview(
     terminal.show({"preview": str(path)}, quiet=quiet, json=json)
 
 
+add_film_commands(app)
 add_hub_commands(app)
 
 

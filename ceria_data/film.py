@@ -203,7 +203,7 @@ def open_film(source: str | Path, split: str | None = None, limit: int | None = 
     if split is not None:
         raise FilmError(f"{source} is no dataset and has no splits; leave out --split")
     film = _film_of_file(path)
-    return film if limit is None else first_frames(film, limit)
+    return film if limit is None else selected(film, stop=limit)
 
 
 def _film_of_file(path: Path) -> Film:
@@ -239,12 +239,50 @@ def _film_of_file(path: Path) -> Film:
     return reader(path)
 
 
-def first_frames(film: Film, limit: int) -> Film:
-    """Keep the first frames of a film.
+def selected(film: Film, start: int = 0, stop: int | None = None, step: int = 1) -> Film:
+    """Keep some frames of a film.
+
+    Parameters
+    ----------
+    film : Film
+    start, stop : int
+        First frame, and the one behind the last; by default, or beyond the end, all.
+    step : int
+        Keep every step-th; the frame time grows with it.
+
+    Returns
+    -------
+    Film
+
+    Raises
+    ------
+    FilmError
+        If no frame is left.
 
     Examples
     --------
-    >>> len(first_frames(film_of_array(np.ones((5, 8, 9))), 2))
-    2
+    >>> film = selected(film_of_array(np.ones((9, 8, 8)), frame_time_s=0.1), 2, step=3)
+    >>> len(film), round(film.frame_time_s, 3)
+    (3, 0.3)
     """
-    return replace(film, n_frames=min(limit, len(film)))
+    kept = range(len(film))[start:stop:step] if start >= 0 and step >= 1 else range(0)
+    if len(kept) == 0:
+        raise FilmError(
+            f"no frame is left of {film.source}: it has {len(film)}, kept would be {start} to "
+            f"{len(film) if stop is None else stop} in steps of {step}"
+        )
+
+    def read(first: int, last: int) -> NDArray[Any]:
+        chosen = kept[first:last]
+        if len(chosen) == 0 or step == 1:
+            return film.frames(kept.start + first, kept.start + last)
+        # One by one: a range over all of them would read what is left out.
+        return np.concatenate([film.frames(row, row + 1) for row in chosen])
+
+    return replace(
+        film,
+        read=read,
+        n_frames=len(kept),
+        frame_time_s=None if film.frame_time_s is None else film.frame_time_s * step,
+        samples=None if film.samples is None else tuple(film.samples[row] for row in kept),
+    )

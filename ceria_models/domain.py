@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ceria_models.lattice import LatticeFit, fit_lattice
+from ceria_data.lattice import LatticeFit, fit_lattice
+from ceria_data.strips import strips
 from ceria_models.model import DomainFacts
-from ceria_models.strips import strips
 
 _FAR = 8.0
 """Dose or contrast beyond its range by this factor is far outside."""

@@ -6,13 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ceria_data.noise import FOURTH_DIFFERENCE, NOISE_GAIN
 from ceria_data.schema import SPECIES
-from ceria_models.contrast import (
-    DOSE_CHANNEL_ENDS,
-    FOURTH_DIFFERENCE,
-    NOISE_GAIN,
-    REFERENCE_DOSE,
-)
+from ceria_models.contrast import DOSE_CHANNEL_ENDS, REFERENCE_DOSE
 from ceria_models.model import CalibrationFacts, Model
 from ceria_models.nets import fixed_net
 

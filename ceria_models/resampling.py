@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 from scipy.sparse import csr_array
 
-from ceria_models.strips import strips
+from ceria_data.strips import strips
 
 _SAME = 1e-6
 _PART = 512

@@ -124,7 +124,7 @@ def test_config_beside_a_card_is_that_of_the_dataset(card):
 def test_commands_of_the_readme_are_those_of_the_program():
     from ceria_data.cli import app
 
-    named = set(re.findall(r"^ceria-data (\w+)", read("README.md"), re.M))
+    named = set(re.findall(r"^ceria-data ([\w-]+)", read("README.md"), re.M))
     assert named == set(get_command(app).commands)
 
 

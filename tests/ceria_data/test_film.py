@@ -1,12 +1,17 @@
 """What a film is, and the sources that every installation reads."""
 
+import re
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from ceria_data.dataset import open_dataset
 from ceria_data.detector import electrons
 from ceria_data.errors import FilmError
 from ceria_data.film import film_of_array, open_film
+from ceria_data.film_dataset import _timing
 from ceria_data.parameters import camera_from_row
 
 
@@ -41,7 +46,7 @@ def test_npy_is_mapped(tmp_path):
     ("values", "found"),
     [
         (np.ones((4, 4), complex), "complex128"),
-        (np.array([[None]]), "cannot be read"),
+        (np.array([[None]]), "object"),
         (np.ones((2, 2, 4, 4)), "4 axes"),
         (np.ones(4), "1 axes"),
         (np.ones((0, 4, 4)), "empty"),
@@ -66,5 +71,22 @@ def test_files_have_no_splits(tmp_path):
     np.save(tmp_path / "film.npy", stack())
     with pytest.raises(FilmError, match="no splits"):
         open_film(tmp_path / "film.npy", split="test")
-    with pytest.raises(FilmError, match="neither a file nor a dataset"):
+    with pytest.raises(FilmError, match="neither a film nor a dataset"):
         open_film(tmp_path / "nothing.npy")
+
+
+def test_times_of_a_dataset_of_films():
+    rows = {"particle": [0, 0, 0], "frame": [0, 1, 2], "time_s": [0.0, 0.04, 0.08]}
+    assert _timing(pd.DataFrame(rows)) == (0.04, ())
+    rows = {"particle": [0, 0, 1, 1], "frame": [0, 1, 0, 1], "time_s": [0.0, 0.04, 0.0, 0.04]}
+    frame_time, notes = _timing(pd.DataFrame(rows))
+    assert frame_time == 0.04
+    assert "2 films" in notes[0]
+    rows = {"particle": [0, 0, 1], "frame": [0, 0, 0], "time_s": [0.0, 0.0, 0.0]}
+    assert _timing(pd.DataFrame(rows)) == (None, ())
+
+
+def test_examples_of_the_page_about_films_run(capsys):
+    page = (Path(__file__).parents[2] / "docs/films.md").read_text("utf-8")
+    exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), {})
+    assert capsys.readouterr().out.startswith("120 (128, 128)\n")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from ceria_data.lattice import fit_lattice, reflections
 from ceria_models.domain import departures, image_contrast
-from ceria_models.lattice import fit_lattice, reflections
 from tests.ceria_models.make_model import fresh
 
 SAMPLING = 0.2

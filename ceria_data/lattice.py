@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import product
-from math import pi
+from math import isqrt, pi
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,14 +126,18 @@ def fit_lattice(
     )
 
 
-def reflections(zone_axis: Vector, lattice_parameter: float) -> NDArray[np.float64]:
-    """List the reflections of fluorite in a zone, one of each pair, up to {222}.
+def reflections(
+    zone_axis: Vector, lattice_parameter: float, longest: int = _LONGEST
+) -> NDArray[np.float64]:
+    """List the reflections of fluorite in a zone, one of each pair, by default up to {222}.
 
     Parameters
     ----------
     zone_axis : tuple of int
     lattice_parameter : float
         Å.
+    longest : int
+        Sum of squared indices of the farthest.
 
     Returns
     -------
@@ -148,11 +152,11 @@ def reflections(zone_axis: Vector, lattice_parameter: float) -> NDArray[np.float
     axes = view_axes(zone_axis)
     matrix = axes.matrix / axes.lengths[:, None]
     found = []
-    reach = range(-3, 4)
+    reach = range(-isqrt(longest), isqrt(longest) + 1)
     for hkl in product(reach, reach, reach):
         same_parity = len({i % 2 for i in hkl}) == 1
         in_zone = np.dot(hkl, axes.z) == 0
-        if same_parity and in_zone and 0 < np.dot(hkl, hkl) <= _LONGEST:
+        if same_parity and in_zone and 0 < np.dot(hkl, hkl) <= longest:
             k = matrix[:2] @ np.array(hkl) / lattice_parameter
             angle = np.arctan2(k[1], k[0]) % (2 * pi)
             if angle < pi - 1e-9:
@@ -163,7 +167,7 @@ def reflections(zone_axis: Vector, lattice_parameter: float) -> NDArray[np.float
 def _power(image: NDArray[np.floating] | NDArray[np.integer]) -> NDArray[np.float64]:
     """Power spectrum in units of its median, frequency 0 in the middle."""
     total = None
-    for window in _windows(image):
+    for window in windows_of(image):
         power = _window_power(image[window])
         total = power if total is None else np.add(total, power, out=total)
     assert total is not None
@@ -181,10 +185,16 @@ def _window_power(image: NDArray[np.floating] | NDArray[np.integer]) -> NDArray[
     return power
 
 
-def _windows(
+def windows_of(
     image: NDArray[np.floating] | NDArray[np.integer],
 ) -> list[tuple[slice, slice]]:
-    """Choose the windows that the spectrum is made of; a small image is one."""
+    """Choose the windows that a spectrum is made of; a small image is one.
+
+    Examples
+    --------
+    >>> windows_of(np.ones((200, 300)))
+    [(slice(0, 200, None), slice(0, 300, None))]
+    """
     sizes = [min(n, _WINDOW) for n in image.shape]
     # Evenly over the image, neighbours half over each other: a particle at the border of one,
     # where spectra are blind, is in the middle of the next.
