@@ -11,6 +11,9 @@
     ├── ExportError             1   an exported file that does not say what the model says
     ├── EvaluationError         2   files of figures that cannot be read, or do not belong together
     ├── SubmissionError         1   a submission, or the leaderboard, that is not as it should be
+    ├── NotAFilmError           2   a folder that holds no prediction of a film
+    ├── FilmTableError          2   settings or options that do not fit the tables of a film
+    ├── FilmDataError           1   tables of a film that are damaged, or do not belong together
     └── WeightsError            1   weights that are not as they should be
 """
 
@@ -49,6 +52,20 @@ class EvaluationError(CeriaError):
 
 class SubmissionError(CeriaError):
     """A submission does not pass a check, or the leaderboard is not made from the submissions."""
+
+    exit_code = 1
+
+
+class NotAFilmError(CeriaError):
+    """A folder holds no prediction of a film."""
+
+
+class FilmTableError(CeriaError):
+    """What is asked of the tables of a film does not fit them."""
+
+
+class FilmDataError(CeriaError):
+    """Tables of a predicted film are damaged, or do not belong together."""
 
     exit_code = 1
 

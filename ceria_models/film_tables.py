@@ -1,0 +1,249 @@
+"""The tables of a predicted film, read with bounded memory."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ceria_data.schema import SPECIES
+from ceria_models.errors import FilmDataError, NotAFilmError
+
+SITES, FRAMES, READINGS, FACTS = (
+    "sites.parquet", "frames.parquet", "readings.parquet", "prediction.json",
+)  # fmt: skip
+_NEEDED = {
+    SITES: ("site", "species", "x_A", "y_A"),
+    FRAMES: ("frame",),
+    READINGS: ("frame", "site", "z_mean_A", "z_spread_A", "p_0", "p_1"),
+}
+
+
+@dataclass(frozen=True)
+class FilmTables:
+    """What a prediction of a film says, but for the readings.
+
+    Attributes
+    ----------
+    folder : Path
+    sites : DataFrame
+        site, species, x_A, y_A and more, in the order of `site`.
+    frames : DataFrame
+        frame, time_s, dose_e_per_A2, in the order of time.
+    facts : dict
+        `prediction.json`.
+    max_count : int
+        K, the highest class.
+    timed : bool
+        False where the film does not know its frame time; `time_s` then counts frames.
+    """
+
+    folder: Path
+    sites: pd.DataFrame
+    frames: pd.DataFrame
+    facts: dict[str, Any]
+    max_count: int
+    timed: bool
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What the net reads at every site in every frame.
+
+    Attributes
+    ----------
+    p : array of float32, shape (site, frame, class)
+        Calibrated probabilities, NaN where there is no reading.
+    z, z_spread : array of float32, shape (site, frame)
+        Mean depth and its standard deviation [Å], NaN where there is no reading.
+    """
+
+    p: NDArray[np.float32]
+    z: NDArray[np.float32]
+    z_spread: NDArray[np.float32]
+
+
+def open_film_tables(folder: Path) -> FilmTables:
+    """Open the folder that `ceria-models predict` wrote of a film.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    FilmTables
+
+    Raises
+    ------
+    NotAFilmError
+        If a table is not there.
+    FilmDataError
+        If a table is damaged, lacks a column or contradicts itself.
+
+    Examples
+    --------
+    >>> open_film_tables(Path("nowhere"))
+    Traceback (most recent call last):
+        ...
+    ceria_models.errors.NotAFilmError: nowhere has no sites.parquet; expected a folder that ...
+    """
+    for name in (SITES, FRAMES, READINGS, FACTS):
+        if not (folder / name).is_file():
+            raise NotAFilmError(
+                f"{folder} has no {name}; expected a folder that `ceria-models predict` wrote of a "
+                "film, with sites, frames and readings: predict the film again"
+            )
+    sites, frames = _table(folder, SITES), _table(folder, FRAMES)
+    schema = _readings_file(folder).schema_arrow
+    _need(folder / READINGS, schema.names, _NEEDED[READINGS])
+    sites = sites.sort_values("site", kind="stable").reset_index(drop=True)
+    if sites["site"].tolist() != list(range(len(sites))):
+        raise FilmDataError(f"{folder / SITES}: sites are not numbered 0 to {len(sites) - 1}")
+    strange = sorted(set(sites["species"]) - set(SPECIES))
+    if strange:
+        raise FilmDataError(f"{folder / SITES}: species {strange}; expected {', '.join(SPECIES)}")
+    if not np.isfinite(sites[["x_A", "y_A"]].to_numpy(float)).all():
+        raise FilmDataError(f"{folder / SITES}: x_A or y_A is not a finite number")
+    frames, timed = _timed(folder, frames)
+    return FilmTables(folder, sites, frames, _facts(folder), _max_count(schema.names), timed)
+
+
+def read_readings(tables: FilmTables, scratch: Path) -> Readings:
+    """Read all readings into arrays by site; large ones lie on the disk, not in memory.
+
+    Parameters
+    ----------
+    tables : FilmTables
+    scratch : Path
+        Folder for temporary files.
+
+    Returns
+    -------
+    Readings
+        Frames in the order of `tables.frames`.
+
+    Raises
+    ------
+    FilmDataError
+        If rows name sites or frames that are not there, or probabilities that are none.
+    """
+    n_sites, n_frames, classes = len(tables.sites), len(tables.frames), tables.max_count + 1
+    p = _scratch(scratch / "p", (n_sites, n_frames, classes))
+    z = _scratch(scratch / "z", (n_sites, n_frames))
+    spread = _scratch(scratch / "z_spread", (n_sites, n_frames))
+    names = [f"p_{n}" for n in range(classes)]
+    numbers = tables.frames["frame"].to_numpy()
+    order = np.argsort(numbers, kind="stable")
+    file = _readings_file(tables.folder)
+    try:
+        for batch in file.iter_batches(
+            batch_size=1 << 16, columns=["frame", "site", "z_mean_A", "z_spread_A", *names]
+        ):
+            frame, site = (batch[name].to_numpy(zero_copy_only=False) for name in ("frame", "site"))
+            at = np.searchsorted(numbers[order], frame).clip(0, n_frames - 1)
+            row = order[at]
+            lost = (numbers[row] != frame) | (site < 0) | (site >= n_sites)
+            if lost.any():
+                first = int(np.flatnonzero(lost)[0])
+                raise FilmDataError(
+                    f"{tables.folder / READINGS} has a reading of frame {frame[first]} at site "
+                    f"{site[first]}, which {FRAMES} or {SITES} does not list; predict again"
+                )
+            values = np.stack([batch[name].to_numpy(zero_copy_only=False) for name in names], 1)
+            p[site, row] = _checked(values, tables.folder / READINGS)
+            z[site, row] = batch["z_mean_A"].to_numpy(zero_copy_only=False)
+            spread[site, row] = batch["z_spread_A"].to_numpy(zero_copy_only=False)
+    except (OSError, pa.ArrowException) as error:
+        raise FilmDataError(
+            f"{tables.folder / READINGS} cannot be read to its end: {error}; predict again"
+        ) from error
+    return Readings(p, z, spread)
+
+
+_IN_MEMORY = 1 << 28
+
+
+def _scratch(file: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """An array of NaN, in memory or in a file."""
+    if 4 * int(np.prod(shape)) <= _IN_MEMORY:
+        return np.full(shape, np.nan, dtype=np.float32)
+    array = np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
+    for row in array:
+        row[...] = np.nan
+    return array
+
+
+def _checked(values: NDArray[Any], file: Path) -> NDArray[np.float32]:
+    """Probabilities that sum to 1; rows with NaN become no reading at all."""
+    known = np.isfinite(values).all(axis=1)
+    total = values[known].sum(axis=1)
+    if (values[known] < 0).any() or (np.abs(total - 1) > 0.02).any():
+        raise FilmDataError(
+            f"{file}: p_0 to p_{values.shape[1] - 1} of a row sum to "
+            f"{total[np.abs(total - 1).argmax()]:.3g}; expected probabilities that sum to 1"
+        )
+    checked = np.full(values.shape, np.nan, dtype=np.float32)
+    checked[known] = values[known] / total[:, None]
+    return checked
+
+
+def _readings_file(folder: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(folder / READINGS)
+    except (OSError, pa.ArrowException) as error:
+        raise FilmDataError(f"{folder / READINGS} cannot be read: {error}; predict again") from (
+            error
+        )
+
+
+def _table(folder: Path, name: str) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(folder / name)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise FilmDataError(f"{folder / name} cannot be read: {error}; predict again") from error
+    _need(folder / name, list(table.columns), _NEEDED[name])
+    return table
+
+
+def _need(file: Path, there: list[str], needed: tuple[str, ...]) -> None:
+    missing = [name for name in needed if name not in there]
+    if missing:
+        raise FilmDataError(f"{file} lacks {', '.join(missing)}; predict the film again")
+
+
+def _timed(folder: Path, frames: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+    """Frames in the order of their times; without times, of their numbers."""
+    if frames["frame"].duplicated().any() or not len(frames):
+        raise FilmDataError(f"{folder / FRAMES} lists a frame twice, or none; predict again")
+    if "dose_e_per_A2" not in frames:
+        frames = frames.assign(dose_e_per_A2=np.nan)
+    known = "time_s" in frames and np.isfinite(frames["time_s"].to_numpy(float)).all()
+    if not known:
+        frames = frames.assign(time_s=frames["frame"].astype(float))
+    frames = frames.sort_values(["time_s", "frame"], kind="stable").reset_index(drop=True)
+    if (np.diff(frames["time_s"].to_numpy(float)) <= 0).any():
+        raise FilmDataError(f"{folder / FRAMES}: two frames have the same time_s; predict again")
+    return frames, bool(known)
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads((folder / FACTS).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise FilmDataError(f"{folder / FACTS} cannot be read: {error}") from error
+    if not isinstance(facts, dict):
+        raise FilmDataError(f"{folder / FACTS} holds no facts; predict the film again")
+    return facts
+
+
+def _max_count(names: list[str]) -> int:
+    n = 0
+    while f"p_{n + 1}" in names:
+        n += 1
+    return n
