@@ -90,9 +90,7 @@ def write_cif(atoms: pd.DataFrame, file: Path, name: str, comment: str) -> None:
     ]  # fmt: skip
     lines = [
         f"{species}{i + 1} {species} {x:.6f} {y:.6f} {z:.6f} 1.0"
-        for i, (species, (x, y, z)) in enumerate(
-            zip(atoms["species"], shifted / size, strict=True)
-        )
+        for i, (species, (x, y, z)) in enumerate(zip(atoms["species"], shifted / size, strict=True))
     ]
     file.write_text("\n".join([*head, *lines]) + "\n", encoding="utf-8")
 

@@ -67,9 +67,7 @@ def event_rates(
     where = np.where(source != NOWHERE, source, events["site_to"].to_numpy()).astype(np.int64)
     sure = events["confidence"].to_numpy(dtype=float)
     rows = []
-    classes = sites.assign(exposure=exposure_s).groupby(
-        ["species", "surface", "facet"], sort=True
-    )
+    classes = sites.assign(exposure=exposure_s).groupby(["species", "surface", "facet"], sort=True)
     for (species, surface, facet), own in classes:
         here = np.isin(where, own.index.to_numpy())
         seconds = float(own["exposure"].sum())

@@ -27,8 +27,10 @@ class Columns:
 
     Attributes
     ----------
-    p : array of float32, shape (column, frame, class)
-        NaN where there is no reading.
+    p : array of float32, shape (site, frame, class)
+        Of all sites, NaN where there is no reading.
+    rows : array of int64, shape (column,)
+        Sites that are these columns.
     times : array of float64, shape (frame,)
         s.
     dose : array of float64, shape (frame,)
@@ -36,6 +38,7 @@ class Columns:
     """
 
     p: NDArray[np.float32]
+    rows: NDArray[np.int64]
     times: Floats
     dose: Floats
 
@@ -87,12 +90,12 @@ def smoothed_blocks(
         Of the columns.
     Smoothed
     """
-    n_columns, n_frames, classes = columns.p.shape
+    n_columns, (_, n_frames, classes) = len(columns.rows), columns.p.shape
     each = 4.0 * n_frames * classes * (len(chain.offsets) + 6)
     step = max(1, int(_BYTES / each))
     for start in range(0, n_columns, step):
         part = slice(start, min(start + step, n_columns))
-        p = np.moveaxis(columns.p[part], 0, 1)
+        p = np.moveaxis(columns.p[columns.rows[part]], 0, 1)
         yield part, smooth(log_likelihood(p, columns.dose, evidence), columns.times, chain)
 
 
@@ -127,8 +130,8 @@ def fit_chain(
     .. [2] Baum et al., Ann. Math. Statist. 41, 164 (1970).
     """
     start = chain = first_chain(evidence, motion)
-    n_columns, n_frames, _ = columns.p.shape
-    seen_s = n_columns * float(columns.times[-1] - columns.times[0]) if n_frames else 0.0
+    n_columns = len(columns.rows)
+    seen_s = n_columns * float(columns.times[-1] - columns.times[0])
     for round_ in range(ROUNDS):
         first = np.zeros(len(chain.prior))
         gains = losses = 0.0

@@ -104,9 +104,7 @@ def film_events(
             claimed[j] += share
         else:
             moment = moment_of(loss.step, loss.mass, times)
-            found.append(
-                _Found(departure, moment, loss.site, NOWHERE, total, float(hops.loss[i]))
-            )
+            found.append(_Found(departure, moment, loss.site, NOWHERE, total, float(hops.loss[i])))
     for j, gain in enumerate(gains):
         total = _unclaimed(hops, j, float(claimed[j]))
         moment = moment_of(gain.step, gain.mass, times)

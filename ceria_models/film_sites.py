@@ -37,6 +37,8 @@ class FilmSites:
     ----------
     table : DataFrame
         site, species, x_A, y_A of the sites that are kept.
+    rows : array of int64, shape (site,)
+        The sites that are kept among those listed.
     merged : array of int64, shape (listed,)
         For every site listed, the row of `table` that stands for it.
     lattice : SiteLattice or None
@@ -44,6 +46,7 @@ class FilmSites:
     """
 
     table: pd.DataFrame
+    rows: NDArray[np.int64]
     merged: NDArray[np.int64]
     lattice: SiteLattice | None
 
@@ -93,7 +96,7 @@ def merge_sites(sites: pd.DataFrame, lattice_parameter: float) -> FilmSites:
     if lattice is not None:
         lattice = replace(lattice, index=lattice.index[rows], on=lattice.on[rows])
     merged = np.searchsorted(rows, head)
-    return FilmSites(sites.iloc[rows].reset_index(drop=True), merged, lattice)
+    return FilmSites(sites.iloc[rows].reset_index(drop=True), rows, merged, lattice)
 
 
 def neighbours_of(sites: pd.DataFrame, reach: dict[str, float]) -> list[NDArray[np.int64]]:

@@ -17,6 +17,8 @@ from ceria_models.errors import FilmDataError, NotAFilmError
 SITES, FRAMES, READINGS, FACTS = (
     "sites.parquet", "frames.parquet", "readings.parquet", "prediction.json",
 )  # fmt: skip
+ASSUMED_S = 1 / 30
+"""Time of a frame where the film does not say it."""
 _NEEDED = {
     SITES: ("site", "species", "x_A", "y_A"),
     FRAMES: ("frame",),
@@ -40,7 +42,7 @@ class FilmTables:
     max_count : int
         K, the highest class.
     timed : bool
-        False where the film does not know its frame time; `time_s` then counts frames.
+        False where the film does not know its frame time; `time_s` then assumes `ASSUMED_S`.
     """
 
     folder: Path
@@ -225,7 +227,7 @@ def _timed(folder: Path, frames: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
         frames = frames.assign(dose_e_per_A2=np.nan)
     known = "time_s" in frames and np.isfinite(frames["time_s"].to_numpy(float)).all()
     if not known:
-        frames = frames.assign(time_s=frames["frame"].astype(float))
+        frames = frames.assign(time_s=frames["frame"] * ASSUMED_S)
     frames = frames.sort_values(["time_s", "frame"], kind="stable").reset_index(drop=True)
     if (np.diff(frames["time_s"].to_numpy(float)) <= 0).any():
         raise FilmDataError(f"{folder / FRAMES}: two frames have the same time_s; predict again")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ceria_data.schema import SPECIES
 from ceria_models.chains import Chain
 from ceria_models.film_chain import Columns, fit_chain, smoothed_blocks
+from ceria_models.film_sites import FilmSites
 from ceria_models.film_tables import FilmTables, Readings
 from ceria_models.tracking_settings import TrackingSettings
 
@@ -43,51 +44,42 @@ class Tracked:
     offset: dict[str, Floats]
 
 
-def merged_readings(
-    readings: Readings, merged: NDArray[np.int64], n_sites: int, order: NDArray[np.int64]
-) -> Readings:
-    """Take for each kept site the reading of the best of the sites that it stands for.
+def fill_merged(readings: Readings, found: FilmSites) -> None:
+    """Let the sites that a kept one stands for give the readings that it lacks, in place.
+
+    Readings of one column are of the same pixels: they are not combined.
 
     Parameters
     ----------
     readings : Readings
         Of all listed sites.
-    merged : array of int64, shape (listed,)
-        Kept site of each listed one.
-    n_sites : int
-        Kept sites.
-    order : array of int64, shape (listed,)
-        Listed sites, the best of each kept one first.
-
-    Returns
-    -------
-    Readings
-        Of kept sites. Readings of one column are of the same pixels: they are not combined,
-        another stands in where the first is missing.
+    found : FilmSites
 
     Examples
     --------
-    >>> p = np.array([[[1, 0]], [[np.nan] * 2]], dtype=np.float32)
-    >>> z = np.array([[3], [np.nan]], dtype=np.float32)
-    >>> merged_readings(Readings(p, z, z), np.zeros(2, int), 1, np.array([1, 0])).p.tolist()
-    [[[1.0, 0.0]]]
+    >>> sites = pd.DataFrame({
+    ...     "site": [0, 1], "species": "Ce", "x_A": [0.0, 0.4], "y_A": 0.0,
+    ... })
+    >>> from ceria_models.film_sites import merge_sites
+    >>> p = np.array([[[np.nan] * 2], [[1, 0]]], dtype=np.float32)
+    >>> z = np.array([[np.nan], [3]], dtype=np.float32)
+    >>> readings = Readings(p, z, z)
+    >>> fill_merged(readings, merge_sites(sites, 5.411))
+    >>> readings.p[0].tolist()
+    [[1.0, 0.0]]
     """
-    if n_sites == len(merged):
-        return readings
-    taken: list[NDArray[np.float32]] = []
-    for values in (readings.p, readings.z, readings.z_spread):
-        kept = np.full((n_sites, *values.shape[1:]), np.nan, dtype=np.float32)
-        for site in order:
-            own = kept[merged[site]]
+    for listed, row in enumerate(found.rows[found.merged]):
+        if row == listed:
+            continue
+        for values in (readings.p, readings.z, readings.z_spread):
+            own = values[row]
             missing = np.isnan(own)
-            own[missing] = values[site][missing]
-        taken.append(kept)
-    return Readings(*taken)
+            own[missing] = values[listed][missing]
 
 
 def write_tracks(
     tables: FilmTables,
-    sites: pd.DataFrame,
+    found: FilmSites,
     readings: Readings,
     settings: TrackingSettings,
     file: Path,
@@ -98,10 +90,9 @@ def write_tracks(
     Parameters
     ----------
     tables : FilmTables
-    sites : DataFrame
-        Kept sites: site, species.
+    found : FilmSites
     readings : Readings
-        Of these.
+        Of all listed sites.
     settings : TrackingSettings
     file : Path
     on_progress : callable
@@ -113,6 +104,7 @@ def write_tracks(
     """
     times = tables.frames["time_s"].to_numpy(dtype=float)
     dose = tables.frames["dose_e_per_A2"].to_numpy(dtype=float)
+    sites = found.table
     n_sites, n_frames = len(sites), len(times)
     gain = np.zeros((max(n_frames - 1, 0), n_sites), dtype=np.float32)
     loss, presence = np.zeros_like(gain), np.zeros(n_sites)
@@ -123,7 +115,7 @@ def write_tracks(
             rows = np.flatnonzero(sites["species"] == species)
             if not len(rows):
                 continue
-            columns = Columns(readings.p[rows], times, dose)
+            columns = Columns(readings.p, found.rows[rows], times, dose)
             evidence, motion = settings.evidence[species], settings.motion[species]
             chain = chains[species] = fit_chain(
                 columns,
@@ -132,15 +124,19 @@ def write_tracks(
                 lambda done, total, unit=species: on_progress(f"{unit} learned", done, total),  # type: ignore[misc]
             )
             offset[species] = np.zeros(len(chain.offsets))
-            for part, found in smoothed_blocks(columns, evidence, chain):
+            for part, smoothed in smoothed_blocks(columns, evidence, chain):
                 own = rows[part]
-                gain[:, own], loss[:, own] = found.gain, found.loss
-                presence[own] = 1 - found.p[:, :, 0].mean(axis=0)
-                offset[species] += found.offset.sum(axis=0) / len(rows)
+                gain[:, own], loss[:, own] = smoothed.gain, smoothed.loss
+                presence[own] = 1 - smoothed.p[:, :, 0].mean(axis=0)
+                offset[species] += smoothed.offset.sum(axis=0) / len(rows)
+                of_sites = []
                 for k, row in enumerate(own):
-                    p = found.p[:, k]
-                    z = smoothed_depth(readings.z[row], readings.z_spread[row], p.argmax(axis=1))
-                    writer.write_table(_rows(tables, sites.iloc[row], p, z, schema))
+                    p, listed = smoothed.p[:, k], found.rows[row]
+                    z = smoothed_depth(
+                        readings.z[listed], readings.z_spread[listed], p.argmax(axis=1)
+                    )
+                    of_sites.append(_rows(tables, sites.iloc[row], p, z, schema))
+                writer.write_table(pa.concat_tables(of_sites))
                 on_progress(f"{species} columns", part.stop, len(rows))
         if not n_sites:
             writer.write_table(schema.empty_table())

@@ -183,9 +183,7 @@ def _agreement(loss: Change, gain: Change, times: Floats, hop_time_s: float) -> 
     return float(_joint(loss, gain, times, hop_time_s).sum())
 
 
-def _probabilities(
-    pair: NDArray[np.int64], weight: Floats, n_losses: int, n_gains: int
-) -> Floats:
+def _probabilities(pair: NDArray[np.int64], weight: Floats, n_losses: int, n_gains: int) -> Floats:
     """Probability of each pair, from the sum over all matchings of its group."""
     hop = np.zeros(len(pair))
     kept = np.arange(len(pair))

@@ -250,9 +250,7 @@ def _starts(places: Floats, zone: Vector, lattice_parameter: float) -> list[Floa
             found.append((scale, turn))
         if len(found) == _STARTS:
             break
-    return [
-        s * np.array([[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]]) for s, t in found
-    ]
+    return [s * np.array([[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]]) for s, t in found]
 
 
 def _refined(
@@ -265,9 +263,7 @@ def _refined(
 ) -> SiteLattice | None:
     """Fit origin and frame by least squares, in growing circles around the middle."""
     middle = places[species == 0].mean(axis=0)
-    first = np.flatnonzero(species == 0)[
-        np.hypot(*(places[species == 0] - middle).T).argmin()
-    ]
+    first = np.flatnonzero(species == 0)[np.hypot(*(places[species == 0] - middle).T).argmin()]
     origin = places[first]
     away = np.hypot(*(places - origin).T)
     for radius in _GROWTH:

@@ -187,16 +187,14 @@ def synthetic_film(
         "frame": np.arange(n_frames), "time_s": time, "dose_e_per_A2": dose,
         "drift_x_A": 0.0, "drift_y_A": 0.0,
     })  # fmt: skip
-    return SyntheticFilm(
-        sites, frames, p, squared, x, z.astype(np.float32), prior, truth, events
-    )
+    return SyntheticFilm(sites, frames, p, squared, x, z.astype(np.float32), prior, truth, events)
 
 
 def _priors(max_count: int) -> dict[str, Floats]:
     """Priors of a net that saw thin columns more often than thick ones."""
     falling = np.append(0.1, np.exp(-0.1 * np.arange(1, max_count + 1)))
     falling[1:] *= 0.9 / falling[1:].sum()
-    return {name: falling for name in SPECIES}
+    return dict.fromkeys(SPECIES, falling)
 
 
 def _probabilities(
