@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
 MARGIN = 10.0
 """Empty space around the atoms in the cell [Å]."""
 
@@ -18,7 +20,7 @@ def write_extxyz(atoms: pd.DataFrame, file: Path, comment: str) -> None:
         As from `atoms3d.atoms_of`.
     file : Path
     comment : str
-        Kept as ``info["comment"]``; quotation marks and line ends become blanks.
+        Positions plus ``info["origin"]`` are those in the film. The comment is kept as ``info["comment"]``; quotation marks and line ends become blanks.
 
     References
     ----------
@@ -36,11 +38,12 @@ def write_extxyz(atoms: pd.DataFrame, file: Path, comment: str) -> None:
     ...     print((Path(folder) / "one.extxyz").read_text().splitlines()[-1])
     Ce 10.0000 10.0000 10.0000 3 0.9000 1.5000
     """
-    shifted, size = _in_cell(atoms)
+    shifted, size, origin = _in_cell(atoms)
     cell = " ".join(f"{v:.4f}" for v in np.diag(size).ravel())
     properties = "species:S:1:pos:R:3:site:I:1:count_confidence:R:1:z_sd_A:R:1"
     words = " ".join(comment.replace('"', " ").replace("\\", " ").split())
-    head = f'Lattice="{cell}" Properties={properties} pbc="F F F" comment="{words}"'
+    away = " ".join(f"{v:.4f}" for v in origin)
+    head = f'Lattice="{cell}" Properties={properties} pbc="F F F" origin="{away}" comment="{words}"'
     rows = zip(
         atoms["species"], *shifted.T, atoms["site"], atoms["count_confidence"], atoms["z_sd_A"],
         strict=True,
@@ -77,7 +80,7 @@ def write_cif(atoms: pd.DataFrame, file: Path, name: str, comment: str) -> None:
     ...     print((Path(folder) / "one.cif").read_text().splitlines()[-1])
     O1 O 0.500000 0.500000 0.500000 1.0
     """
-    shifted, size = _in_cell(atoms)
+    shifted, size, _ = _in_cell(atoms)
     words = " ".join(comment.split())
     head = [f"# {words}", f"data_{name}"]
     head += [f"_cell_length_{axis} {v:.4f}" for axis, v in zip("abc", size, strict=True)]
@@ -95,10 +98,11 @@ def write_cif(atoms: pd.DataFrame, file: Path, name: str, comment: str) -> None:
     file.write_text("\n".join([*head, *lines]) + "\n", encoding="utf-8")
 
 
-def _in_cell(atoms: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Positions from the corner of a cell, and its edges [Å]."""
+def _in_cell(atoms: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
+    """Positions from the corner of a cell, its edges, and its corner in the film [Å]."""
     positions = atoms[["x_A", "y_A", "z_A"]].to_numpy(dtype=float)
     if not len(positions):
-        return positions, np.full(3, 2 * MARGIN)
+        return positions, np.full(3, 2 * MARGIN), np.zeros(3)
     lowest = positions.min(axis=0)
-    return positions - lowest + MARGIN, np.ptp(positions, axis=0) + 2 * MARGIN
+    size: Floats = np.ptp(positions, axis=0) + 2 * MARGIN
+    return positions - lowest + MARGIN, size, lowest - MARGIN

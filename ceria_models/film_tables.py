@@ -172,7 +172,7 @@ _IN_MEMORY = 1 << 28
 
 
 def _scratch(file: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """An array of NaN, in memory or in a file."""
+    """Make an array of NaN, in memory or in a file."""
     if 4 * int(np.prod(shape)) <= _IN_MEMORY:
         return np.full(shape, np.nan, dtype=np.float32)
     array = np.memmap(file, dtype=np.float32, mode="w+", shape=shape)

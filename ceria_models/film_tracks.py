@@ -174,7 +174,8 @@ def smoothed_depth(
     summed = np.bincount(stretch, weighted)
     everywhere = weighted.sum() / weight.sum() if known.any() else 0.0
     mean: Floats = np.where(total > 0, summed / np.where(total > 0, total, 1.0), everywhere)
-    return mean[stretch]
+    smooth: Floats = mean[stretch]
+    return smooth
 
 
 def _schema(max_count: int) -> pa.Schema:

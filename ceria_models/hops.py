@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
@@ -88,7 +89,7 @@ def pair_changes(
     >>> beside = [np.array([1]), np.array([0])]
     >>> hops = pair_changes([loss], [gain], beside, np.arange(9) / 30, 0.02, motion)
     >>> hops.hop.round(2), hops.loss.round(2)
-    (array([0.99]), array([0.]))
+    (array([1.]), array([0.]))
     """
     odds_loss, odds_gain = _odds(losses), _odds(gains)
     share = motion.hop_share
@@ -200,10 +201,25 @@ def _probabilities(pair: NDArray[np.int64], weight: Floats, n_losses: int, n_gai
             if len(np.unique(pair[own, 1])) <= _GROUP:
                 hop[own] = _matched(pair[own], weight[own])
             else:
-                weakest = int(weight[own].argmin())
-                again.append(np.delete(own, weakest))
+                again.append(own[~_weakest(pair[own], weight[own])])
         kept = np.concatenate(again) if again else np.zeros(0, dtype=np.int64)
     return hop
+
+
+def _weakest(pair: NDArray[np.int64], weight: Floats) -> NDArray[np.bool_]:
+    """Mark a quarter of the pairs outside of the best matching, the weakest."""
+    losses, loss = np.unique(pair[:, 0], return_inverse=True)
+    gains, gain = np.unique(pair[:, 1], return_inverse=True)
+    worth = np.zeros((len(losses), len(gains)))
+    worth[loss, gain] = np.log1p(weight)
+    row, column = linear_sum_assignment(worth, maximize=True)
+    best = np.zeros(worth.shape, dtype=bool)
+    best[row, column] = True
+    outside = np.flatnonzero(~best[loss, gain])
+    cut = outside[np.argsort(weight[outside], kind="stable")][: -(-len(outside) // 4)]
+    marked = np.zeros(len(pair), dtype=bool)
+    marked[cut] = True
+    return marked
 
 
 def _matched(pair: NDArray[np.int64], weight: Floats) -> Floats:

@@ -171,7 +171,7 @@ def depth_phase(lattice: SiteLattice, sites: pd.DataFrame) -> NDArray[np.int64]:
 
 
 def species_index(sites: pd.DataFrame) -> NDArray[np.uint8]:
-    """Number the species of sites.
+    """Give the species of sites as numbers.
 
     Parameters
     ----------

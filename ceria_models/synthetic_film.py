@@ -72,7 +72,7 @@ class SyntheticFilm:
         readings["z_spread_A"] = np.full(len(site), 2.0, dtype=np.float32)
         table = pd.DataFrame(readings)
         table = table[np.isfinite(table["p_0"])]
-        table.to_parquet(folder / READINGS, index=False, row_group_size=64 * n_sites)
+        table.to_parquet(folder / READINGS, index=False, row_group_size=64 * max(n_sites, 1))
         self.sites.to_parquet(folder / SITES, index=False)
         self.frames.to_parquet(folder / FRAMES, index=False)
         facts = {"sampling_A": 0.2, "shape": list(_FIELD.shape), "frame_time_s": None}
@@ -208,12 +208,13 @@ def _probabilities(
         error = x[..., None] - read
         likelihood += share * np.exp(-0.5 * d2[:, None, None] * error**2)
     p = prior[:, None] * np.maximum(likelihood, 1e-30)
-    return (p / p.sum(axis=-1, keepdims=True)).astype(np.float32)
+    normed: NDArray[np.float32] = (p / p.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return normed
 
 
 def _moved(
     sites: pd.DataFrame,
-    time: Floats,
+    time: NDArray[np.floating],
     frame_time: float,
     rates: tuple[float, float, float],
     max_count: int,

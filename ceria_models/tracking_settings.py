@@ -40,6 +40,8 @@ class EvidenceSettings(_Section):
         Probability that a frame says nothing about a column, whatever the net says.
     offset : tuple of float
         Probability of each of `OFFSETS`.
+    prior_columns : float
+        The prior counts as this many columns when that of a film is learned.
     """
 
     prior: tuple[Annotated[float, Field(gt=0)], ...]
@@ -47,6 +49,7 @@ class EvidenceSettings(_Section):
     temperature_dose: float = 0.0
     blank: Annotated[float, Field(ge=0, lt=1)] = 1e-3
     offset: tuple[Share, ...] = (0.0, 0.0, 1.0, 0.0, 0.0)
+    prior_columns: Positive = 10.0
 
     def temperature(self, dose: NDArray[np.floating]) -> NDArray[np.float64]:
         """Give the temperature at doses [e-/Å²]; where the dose is unknown, that of 300."""
