@@ -20,7 +20,8 @@ def write_extxyz(atoms: pd.DataFrame, file: Path, comment: str) -> None:
         As from `atoms3d.atoms_of`.
     file : Path
     comment : str
-        Positions plus ``info["origin"]`` are those in the film. The comment is kept as ``info["comment"]``; quotation marks and line ends become blanks.
+        Kept as ``info["comment"]``; quotation marks and line ends become blanks. Positions plus
+        ``info["origin"]`` are those in the film.
 
     References
     ----------

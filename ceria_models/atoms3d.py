@@ -12,8 +12,9 @@ Floats = NDArray[np.float64]
 
 WITHOUT_LATTICE = 3.826
 """Distance of the atoms of a column where no lattice was found [Å]: that of [110]."""
-DEPTH_ERROR = 1.0
-"""Error of a column's mean depth that stays however many frames are averaged [Å]."""
+DEPTH_ERROR = 1.7
+"""Error of a column's mean depth that stays however many frames are averaged [Å]: of the bundled
+net, 1.6 for Ce and 1.7 for O (docs/tracking.md)."""
 _PHASES = 64
 
 
@@ -68,7 +69,7 @@ def column_depths(
     >>> p = np.eye(4)[[3]]
     >>> depths = column_depths(sites, None, p, np.array([1.0]), np.array([0.0]))
     >>> depths.first.round(3), depths.last.round(3), depths.sd
-    (array([-2.826]), array([4.826]), array([1.]))
+    (array([-2.826]), array([4.826]), array([1.7]))
     """
     count = p.argmax(axis=1)
     step = np.full(len(sites), WITHOUT_LATTICE)

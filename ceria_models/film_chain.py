@@ -107,8 +107,8 @@ def fit_chain(
 
     The prior of the counts in the film is not that of the net: a film shows one particle. It
     becomes the mean of the columns' probabilities, the net's prior counting as
-    `EvidenceSettings.prior_columns` columns more. A rate is the expected number of changes over the time, one change in
-    ``1 / rate_per_s`` seconds counting beforehand.
+    `EvidenceSettings.prior_columns` columns more. A rate is the expected number of changes over
+    the time, one change in ``1 / rate_per_s`` seconds counting beforehand.
 
     Parameters
     ----------

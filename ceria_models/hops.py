@@ -95,12 +95,13 @@ def pair_changes(
     share = motion.hop_share
     pairs, weights = [], []
     by_site: dict[int, list[int]] = {}
+    scale = _scale(times, motion.hop_time_s) if len(times) > 1 else motion.hop_time_s
     for number, gain in enumerate(gains):
         by_site.setdefault(gain.site, []).append(number)
     for i, loss in enumerate(losses):
         near = neighbours[loss.site]
         for j in (j for site in near.tolist() for j in by_site.get(site, [])):
-            density = _agreement(loss, gains[j], times, motion.hop_time_s)
+            density = _agreement(loss, gains[j], times, scale)
             ratio = share / len(near) * density / gain_per_s
             if ratio > _WEAKEST:
                 pairs.append((i, j))
@@ -147,7 +148,7 @@ def hop_moment(
     >>> step[mass.argmax()]
     np.int64(4)
     """
-    joint = _joint(loss, gain, times, hop_time_s)
+    joint = _joint(loss, gain, times, _scale(times, hop_time_s))
     # Half of the weight at the loss, half at the gain: a hop is both.
     step = np.concatenate([loss.step, gain.step])
     mass = 0.5 * np.concatenate([joint.sum(axis=1), joint.sum(axis=0)])
@@ -162,26 +163,29 @@ def _odds(changes: list[Change]) -> Floats:
     return odds
 
 
-def _joint(loss: Change, gain: Change, times: Floats, hop_time_s: float) -> Floats:
+def _scale(times: Floats, hop_time_s: float) -> float:
+    """Time between the loss and the gain of a hop, not below that of a frame [s]."""
+    return max(hop_time_s, float(np.median(np.diff(times))))
+
+
+def _joint(loss: Change, gain: Change, times: Floats, scale: float) -> Floats:
     """Weights f_loss(t) f_gain(t') k(t - t'), shape (step of loss, step of gain) [1/s]."""
     of_loss, of_gain = (
         0.5 * (times[change.step] + times[change.step + 1]) for change in (loss, gain)
     )
-    frame = float(np.median(np.diff(times)))
-    scale = max(hop_time_s, frame)
     kernel = np.exp(-np.abs(of_loss[:, None] - of_gain) / scale) / (2 * scale)
     joint: Floats = (loss.mass / loss.mass.sum())[:, None] * (gain.mass / gain.mass.sum()) * kernel
     return joint + 1e-300
 
 
-def _agreement(loss: Change, gain: Change, times: Floats, hop_time_s: float) -> float:
+def _agreement(loss: Change, gain: Change, times: Floats, scale: float) -> float:
     """Density D with which the times agree [1/s]."""
     apart = max(
         times[gain.step[0]] - times[loss.step[-1]], times[loss.step[0]] - times[gain.step[-1]]
     )
-    if apart > _FAR * max(hop_time_s, float(np.median(np.diff(times)))):
+    if apart > _FAR * scale:
         return 0.0
-    return float(_joint(loss, gain, times, hop_time_s).sum())
+    return float(_joint(loss, gain, times, scale).sum())
 
 
 def _probabilities(pair: NDArray[np.int64], weight: Floats, n_losses: int, n_gains: int) -> Floats:
