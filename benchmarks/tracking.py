@@ -288,8 +288,8 @@ def films(arguments):
     """Print how well films of a dataset were followed."""
     dataset = open_dataset(arguments.dataset)
     happened = pd.read_parquet(dataset.folder / "events.parquet")
-    print("| film | species | one frame | tracked | ECE before | ECE | events | found | precision | "
-          "recall | F1 | changes F1 | time error [s] | false in 10 s |")  # fmt: skip
+    print("| film | species | one frame | tracked | ECE before | ECE | events | found | "
+          "precision | recall | F1 | changes F1 | time error [s] | false in 10 s |")  # fmt: skip
     print("|---" * 14 + "|")
     for folder in sorted(path for path in arguments.predictions.iterdir() if path.is_dir()):
         number = re.search(r"(\d+)$", folder.name)

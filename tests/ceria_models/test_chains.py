@@ -120,6 +120,12 @@ def test_offsets_limit_what_a_count_can_be_known_but_not_a_change():
     assert found.loss[99, 0] > 0.9
 
 
+def test_an_offset_is_what_is_read_too_many():
+    """A net that reads one too many reads 4 of 3; nothing is never read as something."""
+    chain = chain_of(np.full(5, 0.2), 0.1, (-1, 0, 1), (0.3, 0.4, 0.3))
+    assert chain.read.tolist() == [[0, 1, 1, 2, 3], [0, 1, 2, 3, 4], [0, 2, 3, 4, 4]]
+
+
 def test_the_films_own_prior_and_rates_are_learned():
     """The net learned from thin columns, the film shows thick ones that change often."""
     rng = np.random.default_rng(3)

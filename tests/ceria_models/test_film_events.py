@@ -163,12 +163,13 @@ def test_rates_hold_the_truth_and_unsure_events_widen_them():
     one = {"kind": "arrival", "species": "Ce", "site_from": -1, "site_to": 0}
     sure = pd.DataFrame([one | {"confidence": 1.0}] * 4)
     unsure = pd.DataFrame([one | {"confidence": 1.0}] * 4 + [one | {"confidence": 0.4}] * 5)
-    narrow, wide = (
+    nine = pd.DataFrame([one | {"confidence": 1.0}] * 9)
+    narrow, wide, more = (
         event_rates(table, sites, np.array([20.0]), 0.5).set_index("kind").loc["arrival"]
-        for table in (sure, unsure)
+        for table in (sure, unsure, nine)
     )
     assert narrow["n_events"] == wide["n_events"] == 4
-    assert wide["rate_high"] > narrow["rate_high"]
+    assert narrow["rate_high"] < wide["rate_high"] < more["rate_high"]
     calm = event_rates(no_events(), sites, np.array([20.0]), 0.5)
     assert (calm["n_events"] == 0).all()
     assert (calm["rate_high"] > 0).all()
