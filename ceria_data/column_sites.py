@@ -1,32 +1,21 @@
 """The columns of a lattice: which of them lie in the cell, their sites, where they stand."""
 
-from functools import lru_cache
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ceria_data.crystal import (
-    CERIUM,
-    CERIUM_STEPS,
-    OXYGEN,
-    OXYGEN_STEPS,
     Lattice,
-    Vector,
-    ViewAxes,
-    column_step,
-    lattice_around,
     site_ids,
 )
 from ceria_data.grid import Cell
 from ceria_data.structure import ColumnSites
+from ceria_data.surface import surface_classes
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 INNER_MARGIN = 1.0
 """Columns nearer to the cell's border than this [Å] are left out whole."""
-_NEIGHBOURHOOD = 4.5
-"""Radius [a/4] in which a column's surroundings decide on its surface class."""
 
 
 def whole_columns(
@@ -103,52 +92,5 @@ def column_sites(
         n_vacancies=tally(filled & ~present),
         n_adatoms=tally(present & ~filled),
         position=np.stack(mean, axis=1),
-        surface=_surface(site_id, species, np.unique(names[filled]), lattice.axes),
+        surface=surface_classes(site_id, species, np.unique(names[filled]), lattice.axes),
     )
-
-
-def _surface(
-    site_id: NDArray[np.int64],
-    species: NDArray[np.uint8],
-    crystal: NDArray[np.int64],
-    axes: ViewAxes,
-) -> NDArray[np.str_]:
-    """Class of each column by the columns of its species around it, seen along the beam.
-
-    Exposed is where more than a sixth of the nearest columns is missing: an edge if half
-    of the wider neighbourhood is empty too (corners), else the surface. Beside an exposed
-    or a missing column it is subsurface.
-    """
-    surface = np.full(len(site_id), "bulk", dtype="<U10")
-    for kind, nearest in ((CERIUM, CERIUM_STEPS), (OXYGEN, OXYGEN_STEPS)):
-        steps = np.unique(column_step(nearest @ axes.matrix.T))
-        steps = steps[steps != 0]
-        inner = crystal[_share_among(crystal, steps, crystal) >= 5 / 6 - 1e-9]
-        own = site_id[species == kind]
-        conditions = [
-            ~np.isin(own, inner) & (_share_among(own, _steps_around(axes, kind), crystal) <= 0.5),
-            ~np.isin(own, inner),
-            _share_among(own, steps, inner) < 1,
-        ]
-        surface[species == kind] = np.select(conditions, ["edge", "surface", "subsurface"], "bulk")
-    return surface
-
-
-def _share_among(
-    columns: NDArray[np.int64], steps: NDArray[np.int64], chosen: NDArray[np.int64]
-) -> Floats:
-    """Share of the steps from each column that lead to a chosen one."""
-    share: Floats = np.isin(columns[:, None] + steps, chosen).mean(axis=1)
-    return share
-
-
-@lru_cache(maxsize=16)
-def _steps_around(axes: ViewAxes, kind: int) -> NDArray[np.int64]:
-    """Differences of `site_id` to the columns of one species nearby."""
-    site: Vector = (0, 0, 0) if kind == CERIUM else (1, 1, 1)
-    here = axes.matrix @ np.array(site)
-    one_repeat = axes.cerium_repeat / float(axes.lengths[2])
-    around = lattice_around(axes, here / axes.lengths, _NEIGHBOURHOOD, one_repeat)
-    steps = np.unique(column_step(around.projected[around.species == kind] - here))
-    elsewhere: NDArray[np.int64] = steps[steps != 0]
-    return elsewhere

@@ -11,6 +11,7 @@ from ceria_data.errors import CeriaError, ConfigError
 from ceria_data.terminal import Debug, Json, Quiet
 from ceria_models.cli_hub import add_hub_commands
 from ceria_models.cli_report import add_report_commands
+from ceria_models.cli_track import add_track_command
 
 app = typer.Typer(
     name="ceria-models",
@@ -429,6 +430,7 @@ def _set_threads(threads: int | None) -> None:
 
 add_hub_commands(app)
 add_report_commands(app)
+add_track_command(app)
 
 
 def main() -> None:

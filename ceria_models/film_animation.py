@@ -10,11 +10,11 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ceria_models.film_frames import ShownFrames
-from ceria_models.film_tables import FilmTables
 from ceria_models.film_traces import MISSING, Traces
 from ceria_models.film_words import decimals
 from ceria_models.overlay import COLOUR_MAPS
+from ceria_models.page_frames import ShownFrames
+from ceria_models.predicted_film import PredictedFilm
 
 MOST_FRAMES = 120
 """Frames of a GIF; of more, every 2nd, 3rd, ... one."""
@@ -29,13 +29,13 @@ Colour = tuple[int, int, int]
 
 
 def animation_gif(
-    tables: FilmTables, traces: Traces, shown: ShownFrames, species: str = "Ce"
+    tables: PredictedFilm, traces: Traces, shown: ShownFrames, species: str = "Ce"
 ) -> bytes:
     """Draw the averaged frames of a page, with the counts of one species, as a GIF.
 
     Parameters
     ----------
-    tables : FilmTables
+    tables : PredictedFilm
     traces : Traces
     shown : ShownFrames
     species : str
@@ -55,7 +55,7 @@ def animation_gif(
 
 
 def _draw(
-    tables: FilmTables, traces: Traces, shown: ShownFrames, at: int, species: str
+    tables: PredictedFilm, traces: Traces, shown: ShownFrames, at: int, species: str
 ) -> Image.Image:
     frame = int(shown.frames[at])
     grey = np.asarray(Image.open(BytesIO(shown.averaged[at])).convert("L"))

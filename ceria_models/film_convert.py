@@ -13,9 +13,9 @@ from ceria_models.film_hyperspy import write_hyperspy
 from ceria_models.film_imagej import write_imagej
 from ceria_models.film_ome_zarr import write_ome_zarr
 from ceria_models.film_stack import Stack, stack_of
-from ceria_models.film_tables import FilmTables, read_film_tables
+from ceria_models.predicted_film import PredictedFilm, read_predicted_film
 
-Writer = Callable[[FilmTables, int, Path], list[Path]]
+Writer = Callable[[PredictedFilm, int, Path], list[Path]]
 
 
 def _of_stack(write: Callable[[Stack, Path], list[Path]]) -> Writer:
@@ -76,13 +76,13 @@ def run_conversion(
     ------
     OutputError
         If there is something already.
-    FilmFolderError
+    NotAFilmError
         If the folder holds no predicted film, or images need the film and it is gone.
-    FilmTableError, FilmError
+    FilmDataError, FilmError
         If a table, or the film, is damaged.
     """
     form = FORMATS[to]
-    tables = read_film_tables(folder)
+    tables = read_predicted_film(folder)
     stem = Path(tables.name).stem or "film"
     out = out or folder / (stem + form.name if form.name.startswith(".") else form.name)
     _refuse_taken(out, form, overwrite=overwrite)

@@ -5,15 +5,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from ceria_models.film_tables import FilmTables, open_long_table
+from ceria_models.predicted_film import PredictedFilm, open_long_table
 
 
-def write_csv(tables: FilmTables, folder: Path) -> list[Path]:
+def write_csv(tables: PredictedFilm, folder: Path) -> list[Path]:
     """Write every table as a CSV file, with the unit in the names of its columns.
 
     Parameters
     ----------
-    tables : FilmTables
+    tables : PredictedFilm
     folder : Path
         Of the new files.
 
@@ -23,7 +23,7 @@ def write_csv(tables: FilmTables, folder: Path) -> list[Path]:
 
     Raises
     ------
-    FilmTableError
+    FilmDataError
         If a table is damaged.
     """
     written = []

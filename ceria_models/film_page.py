@@ -15,11 +15,11 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from ceria_data.schema import SPECIES
-from ceria_models.film_frames import ShownFrames, grey_jpeg, shrunk
-from ceria_models.film_tables import FilmTables
 from ceria_models.film_traces import Traces
 from ceria_models.film_words import decimals, kind_of, place_of
 from ceria_models.overlay import COLOUR_MAPS
+from ceria_models.page_frames import ShownFrames, grey_jpeg, shrunk
+from ceria_models.predicted_film import PredictedFilm
 
 MOST_EVENTS = 5000
 """Events of a page, the most certain ones."""
@@ -50,7 +50,7 @@ class Picture:
 
 
 def page_of(
-    tables: FilmTables,
+    tables: PredictedFilm,
     traces: Traces,
     shown: ShownFrames | None,
     notes: Sequence[str],
@@ -60,7 +60,7 @@ def page_of(
 
     Parameters
     ----------
-    tables : FilmTables
+    tables : PredictedFilm
     traces : Traces
         With the frames that are shown.
     shown : ShownFrames or None
@@ -123,7 +123,7 @@ def packed_counts(traces: Traces) -> str:
     return _base64(gzip.compress(b"".join(array.tobytes() for array in arrays), 7, mtime=0))
 
 
-def page_events(tables: FilmTables) -> list[dict[str, Any]]:
+def page_events(tables: PredictedFilm) -> list[dict[str, Any]]:
     """List the events of a page in the order of time; of very many, the most certain ones."""
     own = tables.events.nlargest(MOST_EVENTS, "confidence").sort_values(["time_s", "event"])
     times = ("time_s", "time_low_s", "time_high_s")
@@ -147,13 +147,13 @@ def page_events(tables: FilmTables) -> list[dict[str, Any]]:
 
 
 def page_content(
-    tables: FilmTables, traces: Traces, shown: ShownFrames | None, events: list[dict[str, Any]]
+    tables: PredictedFilm, traces: Traces, shown: ShownFrames | None, events: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Gather what the script of the page reads, but for pictures and counts.
 
     Parameters
     ----------
-    tables : FilmTables
+    tables : PredictedFilm
     traces : Traces
     shown : ShownFrames or None
         None: the frames of the traces, of which the page has no pictures.
@@ -207,13 +207,13 @@ def _colours(species: str, most: int) -> list[str]:
     return [to_hex(colour) for colour in colormaps[COLOUR_MAPS[species]](steps)]
 
 
-def _reference(tables: FilmTables) -> bytes:
+def _reference(tables: PredictedFilm) -> bytes:
     y, x = tables.field.shape
     scale = min(1.0, _REFERENCE_SIDE / max(y, x))
     return grey_jpeg(shrunk(tables.reference, (max(1, round(x * scale)), max(1, round(y * scale)))))
 
 
-def _summary(tables: FilmTables, events: list[dict[str, Any]]) -> str:
+def _summary(tables: PredictedFilm, events: list[dict[str, Any]]) -> str:
     number = tables.sites.groupby("species").size()
     found = " and ".join(f"{number.get(name, 0)} {name}" for name in SPECIES)
     text = f"{found} columns in {len(tables.frames):,} frame{'s' * (len(tables.frames) != 1)}"
@@ -222,7 +222,7 @@ def _summary(tables: FilmTables, events: list[dict[str, Any]]) -> str:
     return text + f", {len(events):,} event{'s' * (len(events) != 1)}"
 
 
-def _warnings(tables: FilmTables, notes: Sequence[str]) -> list[str]:
+def _warnings(tables: PredictedFilm, notes: Sequence[str]) -> list[str]:
     found = []
     if tables.facts.get("forced"):
         found.append(
@@ -238,7 +238,7 @@ def _warnings(tables: FilmTables, notes: Sequence[str]) -> list[str]:
     return found + list(notes)
 
 
-def _facts(tables: FilmTables, traces: Traces) -> list[tuple[str, str]]:
+def _facts(tables: PredictedFilm, traces: Traces) -> list[tuple[str, str]]:
     facts, step, n = tables.facts, tables.frame_time_s, len(tables.frames)
     doses = tables.frames["dose_e_per_A2"].dropna()
     height, width = tables.field.extent
@@ -273,7 +273,7 @@ def _rates(rates: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def _notes(
-    tables: FilmTables, traces: Traces, shown: ShownFrames | None, n_events: int
+    tables: PredictedFilm, traces: Traces, shown: ShownFrames | None, n_events: int
 ) -> list[str]:
     """Say what the page leaves out."""
     notes = []

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from ceria_models.film_tables import FilmTables
 from ceria_models.film_traces import MISSING, Traces
 from ceria_models.film_words import kind_of
 from ceria_models.overlay import COLOUR_MAPS, show_image
+from ceria_models.predicted_film import PredictedFilm
 
 _DPI = 110
 _UNKNOWN = np.array([0.6, 0.6, 0.6])
@@ -25,12 +25,12 @@ _NAMED = 24
 """Columns of a kymograph that are named at most."""
 
 
-def kymograph_png(tables: FilmTables, traces: Traces, row: NDArray[np.int64]) -> bytes:
+def kymograph_png(tables: PredictedFilm, traces: Traces, row: NDArray[np.int64]) -> bytes:
     """Draw the counts of columns in a row over time, beside the way of the row.
 
     Parameters
     ----------
-    tables : FilmTables
+    tables : PredictedFilm
     traces : Traces
     row : array of int
         Sites of one species, at least one.
@@ -65,7 +65,7 @@ def kymograph_png(tables: FilmTables, traces: Traces, row: NDArray[np.int64]) ->
     return _png(figure)
 
 
-def _draw_way(axis: Axes, tables: FilmTables, row: NDArray[np.int64]) -> None:
+def _draw_way(axis: Axes, tables: PredictedFilm, row: NDArray[np.int64]) -> None:
     show_image(axis, tables.reference, tables.field)
     x, y = (tables.sites[name].to_numpy()[row] for name in ("x_A", "y_A"))
     axis.plot(x, y, "-", c="#56B4E9", lw=1)
@@ -90,7 +90,7 @@ def _edges(time: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _mark_events(
-    axis: Axes, tables: FilmTables, row: NDArray[np.int64], span: tuple[float, float]
+    axis: Axes, tables: PredictedFilm, row: NDArray[np.int64], span: tuple[float, float]
 ) -> None:
     place = {int(site): i for i, site in enumerate(row)}
     kinds: dict[str, None] = {}
@@ -119,12 +119,12 @@ def _legend(kinds: list[str]) -> list[Line2D]:
     ]  # fmt: skip
 
 
-def timeline_png(tables: FilmTables) -> bytes:
+def timeline_png(tables: PredictedFilm) -> bytes:
     """Draw every event at its time, with its interval, and how sure it is.
 
     Parameters
     ----------
-    tables : FilmTables
+    tables : PredictedFilm
 
     Returns
     -------

@@ -14,16 +14,16 @@ from ceria_data.errors import OutputError
 from ceria_data.film import Film
 from ceria_data.schema import SPECIES
 from ceria_data.store import write_text
-from ceria_models.errors import FilmFolderError
+from ceria_models.errors import NotAFilmError
 from ceria_models.film_animation import animation_gif
-from ceria_models.film_frames import ShownFrames, choose_frames, film_of_tables, show_frames
 from ceria_models.film_page import Picture, page_of
 from ceria_models.film_pictures import kymograph_png, timeline_png
 from ceria_models.film_rows import columns_between, longest_row, outer_columns
-from ceria_models.film_tables import FilmTables, read_film_tables
 from ceria_models.film_traces import MISSING, Traces, read_traces
 from ceria_models.film_words import decimals
 from ceria_models.overlay import draw_overlay
+from ceria_models.page_frames import ShownFrames, choose_frames, film_of_tables, show_frames
+from ceria_models.predicted_film import PredictedFilm, read_predicted_film
 
 PAGE, PICTURES, ANIMATION, MAP = "report.html", "pictures", "film.gif", "occupancy_map.png"
 _FEWEST = 4
@@ -77,19 +77,19 @@ def run_report(
     ------
     OutputError
         If there is a report already.
-    FilmFolderError
+    NotAFilmError
         If the folder holds no predicted film, or has no such frame or column.
-    FilmTableError, FilmError
+    FilmDataError, FilmError
         If a table, or the film, is damaged.
     """
     wishes = wishes or Wishes()
-    tables = read_film_tables(folder)
+    tables = read_predicted_film(folder)
     if (folder / PAGE).exists() and not overwrite:
         raise OutputError(f"{folder / PAGE} exists already; --overwrite replaces it")
     n = len(tables.frames)
     for frame in wishes.frames:
         if not 0 <= frame < n:
-            raise FilmFolderError(f"there is no frame {frame}; expected 0 to {n - 1}")
+            raise NotAFilmError(f"there is no frame {frame}; expected 0 to {n - 1}")
     rows = {f"row_{a}_{b}": columns_between(tables.sites, a, b) for a, b in wishes.rows}
     film, note = film_of_tables(tables)
     drawn = np.array(wishes.frames or np.linspace(0, n - 1, min(4, n)).astype(int), dtype=np.int64)
@@ -124,7 +124,7 @@ def run_report(
     return _facts(folder, tables, shown, notes)
 
 
-def _row_pictures(tables: FilmTables, traces: Traces, rows: dict[str, Any]) -> list[Picture]:
+def _row_pictures(tables: PredictedFilm, traces: Traces, rows: dict[str, Any]) -> list[Picture]:
     """Draw rows of columns over time: those asked for, and the outline or the longest row."""
     named = {name: (sites, "the row from {} to {}") for name, sites in rows.items()}
     for species in SPECIES:
@@ -146,7 +146,7 @@ def _row_pictures(tables: FilmTables, traces: Traces, rows: dict[str, Any]) -> l
     ]
 
 
-def _draw_map(tables: FilmTables, traces: Traces, file: Path) -> None:
+def _draw_map(tables: PredictedFilm, traces: Traces, file: Path) -> None:
     """Draw the mean count of every column, hollow where it is unsure."""
     known = traces.occupancy != MISSING
     number = np.maximum(known.sum(axis=1), 1)
@@ -161,7 +161,7 @@ def _draw_map(tables: FilmTables, traces: Traces, file: Path) -> None:
 
 
 def _draw_frames(
-    tables: FilmTables, traces: Traces, film: Film, frames: Sequence[int] | Any, folder: Path
+    tables: PredictedFilm, traces: Traces, film: Film, frames: Sequence[int] | Any, folder: Path
 ) -> None:
     for frame in (int(number) for number in frames):
         columns = columns_at(tables, traces, frame)
@@ -173,12 +173,12 @@ def _draw_frames(
         draw_overlay(image, columns, tables.sampling, title, folder / f"frame_{frame:05d}.png")
 
 
-def columns_at(tables: FilmTables, traces: Traces, frame: int) -> pd.DataFrame:
+def columns_at(tables: PredictedFilm, traces: Traces, frame: int) -> pd.DataFrame:
     """List the columns that are there in a frame, at their places in it.
 
     Parameters
     ----------
-    tables : FilmTables
+    tables : PredictedFilm
     traces : Traces
         With this frame.
     frame : int
@@ -207,7 +207,7 @@ def _move(staging: Path, folder: Path) -> None:
 
 
 def _facts(
-    folder: Path, tables: FilmTables, shown: ShownFrames | None, notes: list[str]
+    folder: Path, tables: PredictedFilm, shown: ShownFrames | None, notes: list[str]
 ) -> dict[str, Any]:
     return {
         "report": str(folder / PAGE),

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from ceria_data.film import Film
 from ceria_data.schema import PAINT_RADIUS, SPECIES
-from ceria_models.errors import FilmFolderError
-from ceria_models.film_frames import film_of_tables
-from ceria_models.film_tables import FilmTables
+from ceria_models.errors import NotAFilmError
 from ceria_models.film_traces import MISSING, Traces, read_traces
+from ceria_models.page_frames import film_of_tables
+from ceria_models.predicted_film import PredictedFilm
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Stack:
 
     Attributes
     ----------
-    tables : FilmTables
+    tables : PredictedFilm
     film : Film
     traces : Traces
         With the chosen frames.
@@ -28,7 +28,7 @@ class Stack:
     step : int
     """
 
-    tables: FilmTables
+    tables: PredictedFilm
     film: Film
     traces: Traces
     frames: NDArray[np.int64]
@@ -115,23 +115,23 @@ def painted_discs(
     return picture
 
 
-def stack_of(tables: FilmTables, step: int = 1) -> Stack:
+def stack_of(tables: PredictedFilm, step: int = 1) -> Stack:
     """Open the frames of a predicted film for other programs.
 
     Parameters
     ----------
-    tables : FilmTables
+    tables : PredictedFilm
     step : int
         Every how many frames.
 
     Raises
     ------
-    FilmFolderError
+    NotAFilmError
         If the film is not there any more.
     """
     film, why = film_of_tables(tables)
     if film is None:
-        raise FilmFolderError(
+        raise NotAFilmError(
             f"{why}. Images are made from the film; put it beside {tables.folder}, or convert "
             "the tables with --to csv"
         )
@@ -140,6 +140,6 @@ def stack_of(tables: FilmTables, step: int = 1) -> Stack:
     return Stack(tables, film, traces, frames, step)
 
 
-def species_of(tables: FilmTables) -> list[str]:
+def species_of(tables: PredictedFilm) -> list[str]:
     """Name the species of which there are columns, Ce first."""
     return [name for name in SPECIES if (tables.sites["species"] == name).any()]

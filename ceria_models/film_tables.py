@@ -1,7 +1,6 @@
-"""What `predict` and `track` wrote about a film, read and checked."""
+"""The tables of a predicted film, read with bounded memory."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,88 +11,67 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ceria_data.grid import Field
-from ceria_models.errors import FilmFolderError, FilmTableError
+from ceria_data.schema import SPECIES
+from ceria_models.errors import FilmDataError, NotAFilmError
 
-FACTS, REFERENCE = "prediction.json", "reference.npy"
-TRACKS, READINGS, COLUMNS = "tracks.parquet", "readings.parquet", "columns.parquet"
-NEEDED = {
-    "frames.parquet": ("frame", "time_s", "dose_e_per_A2", "drift_x_A", "drift_y_A"),
-    "sites.parquet": ("site", "species", "x_A", "y_A"),
-    "events.parquet": (
-        "event", "kind", "species", "time_s", "time_low_s", "time_high_s", "frame", "site_from",
-        "site_to", "confidence", "x_A", "y_A",
-    ),
-    "rates.parquet": (
-        "kind", "surface", "facet", "n_events", "column_seconds", "rate_per_s", "rate_low",
-        "rate_high",
-    ),
-}  # fmt: skip
-"""Columns that tables must have; more are kept."""
+SITES, FRAMES, READINGS, FACTS = (
+    "sites.parquet", "frames.parquet", "readings.parquet", "prediction.json",
+)  # fmt: skip
+ASSUMED_S = 1 / 30
+"""Time of a frame where the film does not say it."""
+_NEEDED = {
+    SITES: ("site", "species", "x_A", "y_A"),
+    FRAMES: ("frame",),
+    READINGS: ("frame", "site", "z_mean_A", "z_spread_A", "p_0", "p_1"),
+}
 
 
 @dataclass(frozen=True)
 class FilmTables:
-    """The small tables of a predicted film; those with a row for each site and frame stay on disk.
+    """What a prediction of a film says, but for the readings.
 
     Attributes
     ----------
     folder : Path
+    sites : DataFrame
+        site, species, x_A, y_A and more, in the order of `site`.
+    frames : DataFrame
+        frame, time_s, dose_e_per_A2, in the order of time.
     facts : dict
         `prediction.json`.
-    frames : DataFrame
-        A row per frame: frame, time_s, dose_e_per_A2, drift_x_A, drift_y_A and more.
-    sites : DataFrame
-        A row per column of the reference: site, species, x_A, y_A and more.
-    events, rates : DataFrame
-        Without rows where nothing happened, or `track` has not run.
-    reference : array of float, shape (y, x)
-        Mean of the frames, their drift taken off.
-    tracked : bool
-        Whether `track` has run.
+    max_count : int
+        K, the highest class.
+    timed : bool
+        False where the film does not know its frame time; `time_s` then assumes `ASSUMED_S`.
     """
 
     folder: Path
-    facts: dict[str, Any]
-    frames: pd.DataFrame
     sites: pd.DataFrame
-    events: pd.DataFrame
-    rates: pd.DataFrame
-    reference: NDArray[np.floating]
-    tracked: bool
-
-    @property
-    def sampling(self) -> float:
-        """Pixel size [Å/pixel]."""
-        return float(self.facts["sampling_A"])
-
-    @property
-    def field(self) -> Field:
-        """Pixels of the film."""
-        return Field((self.reference.shape[0], self.reference.shape[1]), self.sampling)
-
-    @property
-    def drift(self) -> NDArray[np.float64]:
-        """Place in a frame = place in the reference + drift; (frame, 2) as x, y [Å]."""
-        return self.frames[["drift_x_A", "drift_y_A"]].fillna(0.0).to_numpy(dtype=np.float64)
-
-    @property
-    def name(self) -> str:
-        """File name of the film, without its folder."""
-        return Path(str(self.facts["source"])).name
-
-    @property
-    def frame_time_s(self) -> float | None:
-        """From one frame to the next [s]; None for a single image of unknown exposure."""
-        known = self.facts.get("frame_time_s")
-        if known:
-            return float(known)
-        steps = np.diff(self.frames["time_s"].to_numpy(dtype=np.float64))
-        return float(np.median(steps)) if len(steps) and np.median(steps) > 0 else None
+    frames: pd.DataFrame
+    facts: dict[str, Any]
+    max_count: int
+    timed: bool
 
 
-def read_film_tables(folder: Path) -> FilmTables:
-    """Read what `predict` and, where it has run, `track` wrote about a film.
+@dataclass(frozen=True)
+class Readings:
+    """What the net reads at every site in every frame.
+
+    Attributes
+    ----------
+    p : array of float32, shape (site, frame, class)
+        Calibrated probabilities, NaN where there is no reading.
+    z, z_spread : array of float32, shape (site, frame)
+        Mean depth and its standard deviation [Å], NaN where there is no reading.
+    """
+
+    p: NDArray[np.float32]
+    z: NDArray[np.float32]
+    z_spread: NDArray[np.float32]
+
+
+def open_film_tables(folder: Path) -> FilmTables:
+    """Open the folder that `ceria-models predict` wrote of a film.
 
     Parameters
     ----------
@@ -105,128 +83,169 @@ def read_film_tables(folder: Path) -> FilmTables:
 
     Raises
     ------
-    FilmFolderError
-        If the folder holds no predicted film.
-    FilmTableError
-        If one of its files is damaged.
+    NotAFilmError
+        If a table is not there.
+    FilmDataError
+        If a table is damaged, lacks a column or contradicts itself.
+
+    Examples
+    --------
+    >>> open_film_tables(Path("nowhere"))
+    Traceback (most recent call last):
+        ...
+    ceria_models.errors.NotAFilmError: nowhere has no sites.parquet; expected a folder that ...
     """
-    if not (folder / FACTS).is_file():
-        raise FilmFolderError(
-            f"{folder} holds no prediction ({FACTS} is missing); make one with: "
-            f"ceria-models predict FILM --out {folder}"
-        )
-    missing = [
-        name
-        for name in ("frames.parquet", "sites.parquet", READINGS, REFERENCE)
-        if not (folder / name).is_file()
-    ]
-    if missing:
-        raise FilmFolderError(
-            f"{folder} is a prediction without {', '.join(missing)}; expected the tables of a "
-            "film: predict it again with this version"
-        )
-    frames = _table(folder, "frames.parquet").sort_values("frame", ignore_index=True)
-    sites = _table(folder, "sites.parquet").sort_values("site", ignore_index=True)
-    for table, name, key in ((frames, "frames", "frame"), (sites, "sites", "site")):
-        if not np.array_equal(table[key], np.arange(len(table))):
-            raise FilmTableError(
-                f"{folder}/{name}.parquet does not number its rows 0 to {len(table) - 1} by {key}; "
-                "predict the film again"
+    for name in (SITES, FRAMES, READINGS, FACTS):
+        if not (folder / name).is_file():
+            raise NotAFilmError(
+                f"{folder} has no {name}; expected a folder that `ceria-models predict` wrote of a "
+                "film, with sites, frames and readings: predict the film again"
             )
-    tracked = (folder / TRACKS).is_file()
-    facts, reference = _facts(folder), _reference(folder)
-    return FilmTables(
-        folder,
-        facts,
-        frames,
-        sites,
-        _table(folder, "events.parquet") if tracked else _no_rows("events.parquet"),
-        _table(folder, "rates.parquet") if tracked else _no_rows("rates.parquet"),
-        reference,
-        tracked,
-    )
+    sites, frames = _table(folder, SITES), _table(folder, FRAMES)
+    schema = _readings_file(folder).schema_arrow
+    _need(folder / READINGS, schema.names, _NEEDED[READINGS])
+    sites = sites.sort_values("site", kind="stable").reset_index(drop=True)
+    if sites["site"].tolist() != list(range(len(sites))):
+        raise FilmDataError(f"{folder / SITES}: sites are not numbered 0 to {len(sites) - 1}")
+    strange = sorted(set(sites["species"]) - set(SPECIES))
+    if strange:
+        raise FilmDataError(f"{folder / SITES}: species {strange}; expected {', '.join(SPECIES)}")
+    if not np.isfinite(sites[["x_A", "y_A"]].to_numpy(float)).all():
+        raise FilmDataError(f"{folder / SITES}: x_A or y_A is not a finite number")
+    frames, timed = _timed(folder, frames)
+    return FilmTables(folder, sites, frames, _facts(folder), _max_count(schema.names), timed)
+
+
+def read_readings(tables: FilmTables, scratch: Path) -> Readings:
+    """Read all readings into arrays by site; large ones lie on the disk, not in memory.
+
+    Parameters
+    ----------
+    tables : FilmTables
+    scratch : Path
+        Folder for temporary files.
+
+    Returns
+    -------
+    Readings
+        Frames in the order of `tables.frames`.
+
+    Raises
+    ------
+    FilmDataError
+        If rows name sites or frames that are not there, or probabilities that are none.
+    """
+    n_sites, n_frames, classes = len(tables.sites), len(tables.frames), tables.max_count + 1
+    p = _scratch(scratch / "p", (n_sites, n_frames, classes))
+    z = _scratch(scratch / "z", (n_sites, n_frames))
+    spread = _scratch(scratch / "z_spread", (n_sites, n_frames))
+    names = [f"p_{n}" for n in range(classes)]
+    numbers = tables.frames["frame"].to_numpy()
+    order = np.argsort(numbers, kind="stable")
+    file = _readings_file(tables.folder)
+    try:
+        for batch in file.iter_batches(
+            batch_size=1 << 16, columns=["frame", "site", "z_mean_A", "z_spread_A", *names]
+        ):
+            frame, site = (batch[name].to_numpy(zero_copy_only=False) for name in ("frame", "site"))
+            at = np.searchsorted(numbers[order], frame).clip(0, n_frames - 1)
+            row = order[at]
+            lost = (numbers[row] != frame) | (site < 0) | (site >= n_sites)
+            if lost.any():
+                first = int(np.flatnonzero(lost)[0])
+                raise FilmDataError(
+                    f"{tables.folder / READINGS} has a reading of frame {frame[first]} at site "
+                    f"{site[first]}, which {FRAMES} or {SITES} does not list; predict again"
+                )
+            values = np.stack([batch[name].to_numpy(zero_copy_only=False) for name in names], 1)
+            p[site, row] = _checked(values, tables.folder / READINGS)
+            z[site, row] = batch["z_mean_A"].to_numpy(zero_copy_only=False)
+            spread[site, row] = batch["z_spread_A"].to_numpy(zero_copy_only=False)
+    except (OSError, pa.ArrowException) as error:
+        raise FilmDataError(
+            f"{tables.folder / READINGS} cannot be read to its end: {error}; predict again"
+        ) from error
+    return Readings(p, z, spread)
+
+
+_IN_MEMORY = 1 << 28
+
+
+def _scratch(file: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Make an array of NaN, in memory or in a file."""
+    if 4 * int(np.prod(shape)) <= _IN_MEMORY:
+        return np.full(shape, np.nan, dtype=np.float32)
+    array = np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
+    for row in array:
+        row[...] = np.nan
+    return array
+
+
+def _checked(values: NDArray[Any], file: Path) -> NDArray[np.float32]:
+    """Probabilities that sum to 1; rows with NaN become no reading at all."""
+    known = np.isfinite(values).all(axis=1)
+    total = values[known].sum(axis=1)
+    if (values[known] < 0).any() or (np.abs(total - 1) > 0.02).any():
+        raise FilmDataError(
+            f"{file}: p_0 to p_{values.shape[1] - 1} of a row sum to "
+            f"{total[np.abs(total - 1).argmax()]:.3g}; expected probabilities that sum to 1"
+        )
+    checked = np.full(values.shape, np.nan, dtype=np.float32)
+    checked[known] = values[known] / total[:, None]
+    return checked
+
+
+def _readings_file(folder: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(folder / READINGS)
+    except (OSError, pa.ArrowException) as error:
+        raise FilmDataError(f"{folder / READINGS} cannot be read: {error}; predict again") from (
+            error
+        )
 
 
 def _table(folder: Path, name: str) -> pd.DataFrame:
     try:
         table = pd.read_parquet(folder / name)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise FilmTableError(
-            f"{folder / name} cannot be read: {error}; write it again with "
-            f"{'track' if name in ('events.parquet', 'rates.parquet') else 'predict'}"
-        ) from error
-    require(list(table.columns), NEEDED[name], folder / name)
+        raise FilmDataError(f"{folder / name} cannot be read: {error}; predict again") from error
+    _need(folder / name, list(table.columns), _NEEDED[name])
     return table
 
 
-def _no_rows(name: str) -> pd.DataFrame:
-    return pd.DataFrame({column: pd.Series(dtype=float) for column in NEEDED[name]})
-
-
-def require(names: Sequence[str], needed: Sequence[str], file: Path) -> None:
-    """Refuse a table that lacks a column.
-
-    Raises
-    ------
-    FilmTableError
-
-    Examples
-    --------
-    >>> require(["site", "x_A"], ["site"], Path("sites.parquet"))
-    """
-    missing = [name for name in needed if name not in names]
+def _need(file: Path, there: list[str], needed: tuple[str, ...]) -> None:
+    missing = [name for name in needed if name not in there]
     if missing:
-        raise FilmTableError(f"{file} has no column {', '.join(missing)}; found {', '.join(names)}")
+        raise FilmDataError(f"{file} lacks {', '.join(missing)}; predict the film again")
+
+
+def _timed(folder: Path, frames: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+    """Frames in the order of their times; without times, of their numbers."""
+    if frames["frame"].duplicated().any() or not len(frames):
+        raise FilmDataError(f"{folder / FRAMES} lists a frame twice, or none; predict again")
+    if "dose_e_per_A2" not in frames:
+        frames = frames.assign(dose_e_per_A2=np.nan)
+    known = "time_s" in frames and np.isfinite(frames["time_s"].to_numpy(float)).all()
+    if not known:
+        frames = frames.assign(time_s=frames["frame"] * ASSUMED_S)
+    frames = frames.sort_values(["time_s", "frame"], kind="stable").reset_index(drop=True)
+    if (np.diff(frames["time_s"].to_numpy(float)) <= 0).any():
+        raise FilmDataError(f"{folder / FRAMES}: two frames have the same time_s; predict again")
+    return frames, bool(known)
 
 
 def _facts(folder: Path) -> dict[str, Any]:
     try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        sampling = float(facts["sampling_A"])
-        str(facts["source"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FilmTableError(
-            f"{folder / FACTS} is damaged ({error!r}); expected JSON with source and sampling_A: "
-            "predict the film again"
-        ) from error
-    if not 0 < sampling < np.inf:
-        raise FilmTableError(
-            f"{folder / FACTS}: sampling_A is {sampling}; expected Å/pixel above 0"
-        )
-    return dict(facts)
+        facts = json.loads((folder / FACTS).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise FilmDataError(f"{folder / FACTS} cannot be read: {error}") from error
+    if not isinstance(facts, dict):
+        raise FilmDataError(f"{folder / FACTS} holds no facts; predict the film again")
+    return facts
 
 
-def _reference(folder: Path) -> NDArray[np.floating]:
-    try:
-        reference: NDArray[Any] = np.load(folder / REFERENCE, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise FilmTableError(f"{folder / REFERENCE} cannot be read: {error}") from error
-    if reference.ndim != 2 or reference.dtype.kind != "f" or not reference.size:
-        raise FilmTableError(
-            f"{folder / REFERENCE} holds {reference.dtype} of shape {reference.shape}; expected "
-            "an image of floats, (y, x)"
-        )
-    # Pixels that drift left without any frame.
-    known = np.isfinite(reference)
-    return np.where(known, reference, reference[known].mean() if known.any() else 0.0)
-
-
-def open_long_table(file: Path, needed: Sequence[str]) -> pq.ParquetFile:
-    """Open a table with a row for each site and frame, to be read in parts.
-
-    Parameters
-    ----------
-    file : Path
-    needed : sequence of str
-        Columns it must have.
-
-    Raises
-    ------
-    FilmTableError
-    """
-    try:
-        opened = pq.ParquetFile(file)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise FilmTableError(f"{file} cannot be read: {error}") from error
-    require(opened.schema_arrow.names, needed, file)
-    return opened
+def _max_count(names: list[str]) -> int:
+    n = 0
+    while f"p_{n + 1}" in names:
+        n += 1
+    return n

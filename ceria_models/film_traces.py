@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ceria_models.errors import FilmTableError
-from ceria_models.film_tables import READINGS, TRACKS, FilmTables, open_long_table
+from ceria_models.errors import FilmDataError
+from ceria_models.predicted_film import READINGS, TRACKS, PredictedFilm, open_long_table
 
 MISSING = 255
 """Count of a column that is not in the field in a frame."""
@@ -57,7 +57,7 @@ class Traces:
 
 
 def read_traces(
-    tables: FilmTables,
+    tables: PredictedFilm,
     also: NDArray[np.int64] | None = None,
     *,
     longest: int = LONGEST,
@@ -67,7 +67,7 @@ def read_traces(
 
     Parameters
     ----------
-    tables : FilmTables
+    tables : PredictedFilm
         Not tracked: counts are those of single frames.
     also : array of int, optional
         Frames that must be among them.
@@ -82,7 +82,7 @@ def read_traces(
 
     Raises
     ------
-    FilmTableError
+    FilmDataError
         If a table is damaged.
     """
     n = len(tables.frames)
@@ -128,7 +128,7 @@ class _Counts:
             for part in table.iter_batches(_BATCH, columns=["site", "frame", *classes]):
                 found._take(part, classes, place, file)
         except (OSError, pa.ArrowException) as error:
-            raise FilmTableError(f"{file} cannot be read: {error}") from error
+            raise FilmDataError(f"{file} cannot be read: {error}") from error
         return found
 
     def _take(
@@ -139,7 +139,7 @@ class _Counts:
             0 <= site.min() <= site.max() < len(self.count)
             and 0 <= frame.min() <= frame.max() < len(place)
         ):
-            raise FilmTableError(
+            raise FilmDataError(
                 f"{file} names site {site.max()} in frame {frame.max()}; there are "
                 f"{len(self.count)} sites and {len(place)} frames: predict and track the film again"
             )

@@ -13,17 +13,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ceria_data.film import Film
-from ceria_models.film_frames import film_of_tables
 from ceria_models.film_stack import species_of
-from ceria_models.film_tables import (
+from ceria_models.overlay import COLOUR_MAPS
+from ceria_models.page_frames import film_of_tables
+from ceria_models.predicted_film import (
     COLUMNS,
     FACTS,
     TRACKS,
-    FilmTables,
+    PredictedFilm,
     open_long_table,
-    read_film_tables,
+    read_predicted_film,
 )
-from ceria_models.overlay import COLOUR_MAPS
 
 Layer = tuple[Any, dict[str, Any], str]
 _SIZE_A = {"Ce": 1.1, "O": 0.84}
@@ -110,10 +110,10 @@ def read_layers(path: str | list[str]) -> list[Layer]:
 
     Raises
     ------
-    FilmFolderError, FilmTableError
+    NotAFilmError, FilmDataError
         If the folder holds no predicted film, or one of its files is damaged.
     """
-    tables = read_film_tables(Path(path[0] if isinstance(path, list) else path))
+    tables = read_predicted_film(Path(path[0] if isinstance(path, list) else path))
     step = tables.frame_time_s
     shared: dict[str, Any] = {
         "scale": (step or 1.0, tables.sampling, tables.sampling),
@@ -138,7 +138,7 @@ def read_layers(path: str | list[str]) -> list[Layer]:
     return layers
 
 
-def _counted(tables: FilmTables) -> pd.DataFrame:
+def _counted(tables: PredictedFilm) -> pd.DataFrame:
     """List columns with their counts, tracked ones where `track` has run, at places in frames."""
     if not tables.tracked:
         names = ["frame", "species", "x_A", "y_A", "occupancy", "confidence"]
@@ -157,7 +157,9 @@ def _counted(tables: FilmTables) -> pd.DataFrame:
     )
 
 
-def _points(tables: FilmTables, found: pd.DataFrame, species: str, shared: dict[str, Any]) -> Layer:
+def _points(
+    tables: PredictedFilm, found: pd.DataFrame, species: str, shared: dict[str, Any]
+) -> Layer:
     features = {
         name: found[name].to_numpy()
         for name in ("site", "occupancy", "confidence")
@@ -179,7 +181,7 @@ def _points(tables: FilmTables, found: pd.DataFrame, species: str, shared: dict[
     return _in_pixels(tables, found), options, "points"
 
 
-def _events(tables: FilmTables, shared: dict[str, Any]) -> Layer:
+def _events(tables: PredictedFilm, shared: dict[str, Any]) -> Layer:
     events = tables.events.sort_values("time_s", ignore_index=True)
     frame = events["frame"].to_numpy(dtype=np.int64).clip(0, len(tables.frames) - 1)
     drift = tables.drift[frame]
@@ -201,7 +203,7 @@ def _events(tables: FilmTables, shared: dict[str, Any]) -> Layer:
     return _in_pixels(tables, places), options, "points"
 
 
-def _in_pixels(tables: FilmTables, table: pd.DataFrame) -> NDArray[np.float64]:
+def _in_pixels(tables: PredictedFilm, table: pd.DataFrame) -> NDArray[np.float64]:
     """Places as frame, y, x."""
     at = table[["frame", "y_A", "x_A"]].to_numpy(dtype=np.float64)
     at[:, 1:] /= tables.sampling

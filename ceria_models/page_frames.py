@@ -13,7 +13,7 @@ from PIL import Image
 
 from ceria_data.errors import CeriaError
 from ceria_data.film import Film, open_film
-from ceria_models.film_tables import FilmTables
+from ceria_models.predicted_film import PredictedFilm
 
 MOST_FRAMES = 240
 """Frames of a page; of longer films every 2nd, 3rd, ... one."""
@@ -62,12 +62,12 @@ class ShownFrames:
     pixels: tuple[int, int]
 
 
-def film_of_tables(tables: FilmTables) -> tuple[Film | None, str]:
+def film_of_tables(tables: PredictedFilm) -> tuple[Film | None, str]:
     """Open the film that was predicted, if it is still there.
 
     Parameters
     ----------
-    tables : FilmTables
+    tables : PredictedFilm
 
     Returns
     -------

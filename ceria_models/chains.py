@@ -1,0 +1,207 @@
+"""Counts that rarely change: hidden Markov chains over the counts of columns.
+
+The state of a column is its count n, 0 to K. It gains or loses one atom at constant rates, a
+birth and death process; from frame to frame its transition matrix is the exponential of the
+generator times the time between them. A net may read a column with the same offset o in all
+frames: the frames then speak of n + o, and all evidence for n stays limited by the
+probability of the offsets, while a change of n is seen as clearly as before.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import expm
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Prior and motion of the counts of all columns of one species.
+
+    Attributes
+    ----------
+    prior : array of float64, shape (count,)
+        Of the count in the first frame.
+    gain_per_s, loss_per_s : float
+        Rates at which a column gains and loses an atom.
+    offsets : array of int64, shape (offset,)
+    offset_prior : array of float64, shape (offset,)
+    """
+
+    prior: Floats
+    gain_per_s: float
+    loss_per_s: float
+    offsets: NDArray[np.int64]
+    offset_prior: Floats
+
+    @property
+    def read(self) -> NDArray[np.int64]:
+        """What is read of each count, shape (offset, count); no atoms are read as none."""
+        highest = len(self.prior) - 1
+        count = np.arange(highest + 1)
+        read = np.clip(count + self.offsets[:, None], 1, max(highest, 1))
+        return np.where(count == 0, 0, np.minimum(read, highest))
+
+    def transition(self, seconds: float) -> Floats:
+        """Give the probabilities (from, to) of counts after a time.
+
+        Examples
+        --------
+        >>> zero = np.zeros(1, np.int64)
+        >>> chain = Chain(np.full(3, 1 / 3), 0.1, 0.0, zero, np.ones(1))
+        >>> chain.transition(1.0)[0].round(4)
+        array([0.9048, 0.0905, 0.0047])
+        """
+        n = len(self.prior)
+        generator = np.diag(np.full(n - 1, self.gain_per_s), 1)
+        generator += np.diag(np.full(n - 1, self.loss_per_s), -1)
+        generator -= np.diag(generator.sum(axis=1))
+        matrix: Floats = np.maximum(expm(generator * seconds), 0.0)
+        return matrix
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """What all frames together say.
+
+    Attributes
+    ----------
+    p : array of float32, shape (frame, column, count)
+        Probability of each count.
+    gain, loss : array of float32, shape (frame - 1, column)
+        Probability that a column has more, or fewer, atoms in the next frame.
+    offset : array of float64, shape (column, offset)
+        Probability of each offset.
+    log_evidence : array of float64, shape (column,)
+        Logarithm of the probability of the readings, up to a constant of the readings.
+    """
+
+    p: NDArray[np.float32]
+    gain: NDArray[np.float32]
+    loss: NDArray[np.float32]
+    offset: Floats
+    log_evidence: Floats
+
+
+def smooth(log_likelihood: NDArray[np.floating], times: Floats, chain: Chain) -> Smoothed:
+    """Compute the probability of every count in every frame from all frames.
+
+    Parameters
+    ----------
+    log_likelihood : array of float, shape (frame, column, count)
+        As from `evidence.log_likelihood`.
+    times : array of float64, shape (frame,)
+        Of the frames [s], increasing.
+    chain : Chain
+
+    Returns
+    -------
+    Smoothed
+        Exact by the forward and backward recursions; the memory is that of the input times
+        the number of offsets.
+
+    References
+    ----------
+    .. [1] Rabiner, Proc. IEEE 77, 257 (1989).
+
+    Examples
+    --------
+    Two frames that say 1 and a last that says 2, of a column that may change:
+
+    >>> chain = Chain(np.array([0.2, 0.4, 0.4]), 0.1, 0.1, np.zeros(1, np.int64), np.ones(1))
+    >>> frames = np.log([[[0.1, 0.8, 0.1]], [[0.1, 0.8, 0.1]], [[0.01, 0.1, 0.9]]])
+    >>> smooth(frames, np.arange(3.0), chain).p[:, 0].round(2)
+    array([[0.01, 0.91, 0.09],
+           [0.  , 0.87, 0.13],
+           [0.01, 0.45, 0.55]], dtype=float32)
+    """
+    likelihood = np.exp(log_likelihood, dtype=np.float64).astype(np.float32)
+    steps = _Steps(times, chain)
+    filtered, log_norm = _forward(likelihood, steps, chain)
+    n_offsets, n_columns = len(chain.offsets), likelihood.shape[1]
+    with np.errstate(divide="ignore"):
+        joint = log_norm.reshape(n_columns, n_offsets) + np.log(chain.offset_prior)
+    highest = joint.max(axis=1, keepdims=True)
+    weight = np.exp(joint - highest)
+    total = weight.sum(axis=1, keepdims=True)
+    weight /= total
+    p, gain, loss = _backward(likelihood, filtered, steps, chain, weight)
+    return Smoothed(p, gain, loss, weight, (highest + np.log(total))[:, 0])
+
+
+class _Steps:
+    """Transition matrices of the steps between frames, each made once."""
+
+    def __init__(self, times: Floats, chain: Chain) -> None:
+        # Times that differ in the fourth digit make the same matrix.
+        seconds = [float(f"{dt:.3e}") for dt in np.diff(times)]
+        known = {dt: chain.transition(dt) for dt in set(seconds)}
+        self._known = {dt: (m, np.triu(m, 1), np.tril(m, -1)) for dt, m in known.items()}
+        self._seconds = seconds
+
+    def __getitem__(self, step: int) -> tuple[Floats, Floats, Floats]:
+        """Give the matrix of a step, its part that gains, and its part that loses."""
+        return self._known[self._seconds[step]]
+
+
+def _gathered(likelihood: NDArray[np.float32], read: NDArray[np.int64]) -> Floats:
+    """Likelihood of each count under each offset, shape (column × offset, count)."""
+    under: Floats = likelihood[:, read].astype(np.float64)
+    return under.reshape(-1, read.shape[1])
+
+
+def _forward(
+    likelihood: NDArray[np.float32], steps: _Steps, chain: Chain
+) -> tuple[NDArray[np.float32], Floats]:
+    """Probabilities of counts given the frames so far, and of the frames."""
+    n_frames, n_columns, n_counts = likelihood.shape
+    read = chain.read
+    filtered = np.empty((n_frames, n_columns * len(read), n_counts), dtype=np.float32)
+    log_norm = np.zeros(filtered.shape[1])
+    state = np.broadcast_to(chain.prior, filtered.shape[1:])
+    for frame in range(n_frames):
+        if frame:
+            state = state @ steps[frame - 1][0]
+        state = state * _gathered(likelihood[frame], read)
+        norm = state.sum(axis=1)
+        state /= norm[:, None]
+        log_norm += np.log(norm)
+        filtered[frame] = state
+    return filtered, log_norm
+
+
+def _backward(
+    likelihood: NDArray[np.float32],
+    filtered: NDArray[np.float32],
+    steps: _Steps,
+    chain: Chain,
+    weight: Floats,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Probabilities given all frames, mixed over the offsets with their weights."""
+    n_frames, n_columns, n_counts = likelihood.shape
+    read = chain.read
+    shape = (n_columns, len(read))
+    p = np.empty(likelihood.shape, dtype=np.float32)
+    gain = np.zeros((max(n_frames - 1, 0), n_columns), dtype=np.float32)
+    loss = np.zeros_like(gain)
+    later = np.ones((n_columns * len(read), n_counts))
+    for frame in range(n_frames - 1, -1, -1):
+        given_all = filtered[frame] * later
+        given_all /= given_all.sum(axis=1, keepdims=True)
+        mixed = (given_all.reshape(*shape, n_counts) * weight[..., None]).sum(axis=1)
+        p[frame] = mixed
+        if not frame:
+            break
+        matrix, up, down = steps[frame - 1]
+        ahead = _gathered(likelihood[frame], read) * later
+        later = ahead @ matrix.T
+        before = filtered[frame - 1]
+        norm = (before * later).sum(axis=1)
+        gained = (before * (ahead @ up.T)).sum(axis=1) / norm
+        lost = (before * (ahead @ down.T)).sum(axis=1) / norm
+        gain[frame - 1] = (gained.reshape(shape) * weight).sum(axis=1)
+        loss[frame - 1] = (lost.reshape(shape) * weight).sum(axis=1)
+        later /= norm[:, None]
+    return p, gain, loss

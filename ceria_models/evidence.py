@@ -1,0 +1,58 @@
+"""What one frame says about the counts of a column, without what was believed before."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ceria_models.tracking_settings import EvidenceSettings
+
+Floats = NDArray[np.float64]
+_SMALLEST = 1e-30
+
+
+def log_likelihood(
+    p: NDArray[np.floating], dose: NDArray[np.floating], settings: EvidenceSettings
+) -> Floats:
+    """Turn calibrated probabilities of frames into logarithms of likelihoods.
+
+    A calibrated probability is a posterior under the prior π of the columns for which it is
+    calibrated. With the probability ε that a frame is blank, its likelihood, relative to that
+    of the reading itself, is ``(1 - ε) p(n) / π(n) + ε``; the logarithm is divided by the
+    temperature at the dose of the frame.
+
+    Parameters
+    ----------
+    p : array of float, shape (frame, column, class)
+        NaN where there is no reading.
+    dose : array of float, shape (frame,)
+        e-/Å²; NaN where unknown.
+    settings : EvidenceSettings
+
+    Returns
+    -------
+    array of float64, shape (frame, column, class)
+        Highest value 0; all 0 where there is no reading, which is no evidence.
+
+    References
+    ----------
+    .. [1] Bourlard and Morgan, Connectionist Speech Recognition (1994): posteriors over priors
+       as scaled likelihoods of a hidden Markov model.
+
+    Examples
+    --------
+    What equals the prior says nothing, and so does a missing reading:
+
+    >>> settings = EvidenceSettings(prior=(0.5, 0.25, 0.25), blank=0.0)
+    >>> p = np.array([[[0.5, 0.25, 0.25]], [[np.nan] * 3], [[0.5, 0.4, 0.1]]])
+    >>> np.exp(log_likelihood(p, np.full(3, 300.0), settings)[:, 0]).round(3)
+    array([[1.   , 1.   , 1.   ],
+           [1.   , 1.   , 1.   ],
+           [0.625, 1.   , 0.25 ]])
+    """
+    prior = np.asarray(settings.prior)
+    known = np.isfinite(p).all(axis=-1)
+    ratio = np.where(known[..., None], p, prior) / prior
+    ratio = (1 - settings.blank) * ratio + settings.blank
+    log = np.log(np.maximum(ratio, _SMALLEST))
+    log /= settings.temperature(np.asarray(dose, dtype=float))[:, None, None]
+    highest: Floats = log - log.max(axis=-1, keepdims=True)
+    return highest

@@ -1,0 +1,230 @@
+"""What `predict` and `track` wrote about a film, read and checked."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ceria_data.grid import Field
+from ceria_models.errors import FilmDataError, NotAFilmError
+
+FACTS, REFERENCE = "prediction.json", "reference.npy"
+TRACKS, READINGS, COLUMNS = "tracks.parquet", "readings.parquet", "columns.parquet"
+NEEDED = {
+    "frames.parquet": ("frame", "time_s", "dose_e_per_A2", "drift_x_A", "drift_y_A"),
+    "sites.parquet": ("site", "species", "x_A", "y_A"),
+    "events.parquet": (
+        "event", "kind", "species", "time_s", "time_low_s", "time_high_s", "frame", "site_from",
+        "site_to", "confidence", "x_A", "y_A",
+    ),
+    "rates.parquet": (
+        "kind", "surface", "facet", "n_events", "column_seconds", "rate_per_s", "rate_low",
+        "rate_high",
+    ),
+}  # fmt: skip
+"""Columns that tables must have; more are kept."""
+
+
+@dataclass(frozen=True)
+class PredictedFilm:
+    """The small tables of a predicted film; those with a row for each site and frame stay on disk.
+
+    Attributes
+    ----------
+    folder : Path
+    facts : dict
+        `prediction.json`.
+    frames : DataFrame
+        A row per frame: frame, time_s, dose_e_per_A2, drift_x_A, drift_y_A and more.
+    sites : DataFrame
+        A row per column of the reference: site, species, x_A, y_A and more.
+    events, rates : DataFrame
+        Without rows where nothing happened, or `track` has not run.
+    reference : array of float, shape (y, x)
+        Mean of the frames, their drift taken off.
+    tracked : bool
+        Whether `track` has run.
+    """
+
+    folder: Path
+    facts: dict[str, Any]
+    frames: pd.DataFrame
+    sites: pd.DataFrame
+    events: pd.DataFrame
+    rates: pd.DataFrame
+    reference: NDArray[np.floating]
+    tracked: bool
+
+    @property
+    def sampling(self) -> float:
+        """Pixel size [Å/pixel]."""
+        return float(self.facts["sampling_A"])
+
+    @property
+    def field(self) -> Field:
+        """Pixels of the film."""
+        return Field((self.reference.shape[0], self.reference.shape[1]), self.sampling)
+
+    @property
+    def drift(self) -> NDArray[np.float64]:
+        """Place in a frame = place in the reference + drift; (frame, 2) as x, y [Å]."""
+        return self.frames[["drift_x_A", "drift_y_A"]].fillna(0.0).to_numpy(dtype=np.float64)
+
+    @property
+    def name(self) -> str:
+        """File name of the film, without its folder."""
+        return Path(str(self.facts["source"])).name
+
+    @property
+    def frame_time_s(self) -> float | None:
+        """From one frame to the next [s]; None for a single image of unknown exposure."""
+        known = self.facts.get("frame_time_s")
+        if known:
+            return float(known)
+        steps = np.diff(self.frames["time_s"].to_numpy(dtype=np.float64))
+        return float(np.median(steps)) if len(steps) and np.median(steps) > 0 else None
+
+
+def read_predicted_film(folder: Path) -> PredictedFilm:
+    """Read what `predict` and, where it has run, `track` wrote about a film.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    PredictedFilm
+
+    Raises
+    ------
+    NotAFilmError
+        If the folder holds no predicted film.
+    FilmDataError
+        If one of its files is damaged.
+    """
+    if not (folder / FACTS).is_file():
+        raise NotAFilmError(
+            f"{folder} holds no prediction ({FACTS} is missing); make one with: "
+            f"ceria-models predict FILM --out {folder}"
+        )
+    missing = [
+        name
+        for name in ("frames.parquet", "sites.parquet", READINGS, REFERENCE)
+        if not (folder / name).is_file()
+    ]
+    if missing:
+        raise NotAFilmError(
+            f"{folder} is a prediction without {', '.join(missing)}; expected the tables of a "
+            "film: predict it again with this version"
+        )
+    frames = _table(folder, "frames.parquet").sort_values("frame", ignore_index=True)
+    sites = _table(folder, "sites.parquet").sort_values("site", ignore_index=True)
+    for table, name, key in ((frames, "frames", "frame"), (sites, "sites", "site")):
+        if not np.array_equal(table[key], np.arange(len(table))):
+            raise FilmDataError(
+                f"{folder}/{name}.parquet does not number its rows 0 to {len(table) - 1} by {key}; "
+                "predict the film again"
+            )
+    tracked = (folder / TRACKS).is_file()
+    facts, reference = _facts(folder), _reference(folder)
+    return PredictedFilm(
+        folder,
+        facts,
+        frames,
+        sites,
+        _table(folder, "events.parquet") if tracked else _no_rows("events.parquet"),
+        _table(folder, "rates.parquet") if tracked else _no_rows("rates.parquet"),
+        reference,
+        tracked,
+    )
+
+
+def _table(folder: Path, name: str) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(folder / name)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise FilmDataError(
+            f"{folder / name} cannot be read: {error}; write it again with "
+            f"{'track' if name in ('events.parquet', 'rates.parquet') else 'predict'}"
+        ) from error
+    require(list(table.columns), NEEDED[name], folder / name)
+    return table
+
+
+def _no_rows(name: str) -> pd.DataFrame:
+    return pd.DataFrame({column: pd.Series(dtype=float) for column in NEEDED[name]})
+
+
+def require(names: Sequence[str], needed: Sequence[str], file: Path) -> None:
+    """Refuse a table that lacks a column.
+
+    Raises
+    ------
+    FilmDataError
+
+    Examples
+    --------
+    >>> require(["site", "x_A"], ["site"], Path("sites.parquet"))
+    """
+    missing = [name for name in needed if name not in names]
+    if missing:
+        raise FilmDataError(f"{file} has no column {', '.join(missing)}; found {', '.join(names)}")
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        sampling = float(facts["sampling_A"])
+        str(facts["source"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FilmDataError(
+            f"{folder / FACTS} is damaged ({error!r}); expected JSON with source and sampling_A: "
+            "predict the film again"
+        ) from error
+    if not 0 < sampling < np.inf:
+        raise FilmDataError(f"{folder / FACTS}: sampling_A is {sampling}; expected Å/pixel above 0")
+    return dict(facts)
+
+
+def _reference(folder: Path) -> NDArray[np.floating]:
+    try:
+        reference: NDArray[Any] = np.load(folder / REFERENCE, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise FilmDataError(f"{folder / REFERENCE} cannot be read: {error}") from error
+    if reference.ndim != 2 or reference.dtype.kind != "f" or not reference.size:
+        raise FilmDataError(
+            f"{folder / REFERENCE} holds {reference.dtype} of shape {reference.shape}; expected "
+            "an image of floats, (y, x)"
+        )
+    # Pixels that drift left without any frame.
+    known = np.isfinite(reference)
+    return np.where(known, reference, reference[known].mean() if known.any() else 0.0)
+
+
+def open_long_table(file: Path, needed: Sequence[str]) -> pq.ParquetFile:
+    """Open a table with a row for each site and frame, to be read in parts.
+
+    Parameters
+    ----------
+    file : Path
+    needed : sequence of str
+        Columns it must have.
+
+    Raises
+    ------
+    FilmDataError
+    """
+    try:
+        opened = pq.ParquetFile(file)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise FilmDataError(f"{file} cannot be read: {error}") from error
+    require(opened.schema_arrow.names, needed, file)
+    return opened
