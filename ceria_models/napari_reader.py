@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from ceria_data.film import Film
 from ceria_models.film_stack import species_of
+from ceria_models.film_tables import FACTS
 from ceria_models.overlay import COLOUR_MAPS
 from ceria_models.page_frames import film_of_tables
 from ceria_models.predicted_film import (
     COLUMNS,
-    FACTS,
     TRACKS,
     PredictedFilm,
     open_long_table,

@@ -1,6 +1,5 @@
 """What `predict` and `track` wrote about a film, read and checked."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,11 @@ from numpy.typing import NDArray
 
 from ceria_data.grid import Field
 from ceria_models.errors import FilmDataError, NotAFilmError
+from ceria_models.film_tables import FACTS, FRAMES, open_film_tables
 
-FACTS, REFERENCE = "prediction.json", "reference.npy"
-TRACKS, READINGS, COLUMNS = "tracks.parquet", "readings.parquet", "columns.parquet"
+REFERENCE, TRACKS, COLUMNS = "reference.npy", "tracks.parquet", "columns.parquet"
 NEEDED = {
-    "frames.parquet": ("frame", "time_s", "dose_e_per_A2", "drift_x_A", "drift_y_A"),
-    "sites.parquet": ("site", "species", "x_A", "y_A"),
+    FRAMES: ("frame", "time_s", "dose_e_per_A2", "drift_x_A", "drift_y_A"),
     "events.parquet": (
         "event", "kind", "species", "time_s", "time_low_s", "time_high_s", "frame", "site_from",
         "site_to", "confidence", "x_A", "y_A",
@@ -110,36 +108,24 @@ def read_predicted_film(folder: Path) -> PredictedFilm:
     FilmDataError
         If one of its files is damaged.
     """
-    if not (folder / FACTS).is_file():
-        raise NotAFilmError(
-            f"{folder} holds no prediction ({FACTS} is missing); make one with: "
-            f"ceria-models predict FILM --out {folder}"
+    opened = open_film_tables(folder)
+    if not (folder / REFERENCE).is_file():
+        raise NotAFilmError(f"{folder} has no {REFERENCE}; predict the film again")
+    frames = opened.frames.sort_values("frame", ignore_index=True)
+    require(list(frames.columns), NEEDED[FRAMES], folder / FRAMES)
+    if not np.array_equal(frames["frame"], np.arange(len(frames))):
+        raise FilmDataError(
+            f"{folder / FRAMES} does not number its frames 0 to {len(frames) - 1}; "
+            "predict the film again"
         )
-    missing = [
-        name
-        for name in ("frames.parquet", "sites.parquet", READINGS, REFERENCE)
-        if not (folder / name).is_file()
-    ]
-    if missing:
-        raise NotAFilmError(
-            f"{folder} is a prediction without {', '.join(missing)}; expected the tables of a "
-            "film: predict it again with this version"
-        )
-    frames = _table(folder, "frames.parquet").sort_values("frame", ignore_index=True)
-    sites = _table(folder, "sites.parquet").sort_values("site", ignore_index=True)
-    for table, name, key in ((frames, "frames", "frame"), (sites, "sites", "site")):
-        if not np.array_equal(table[key], np.arange(len(table))):
-            raise FilmDataError(
-                f"{folder}/{name}.parquet does not number its rows 0 to {len(table) - 1} by {key}; "
-                "predict the film again"
-            )
+    _check_facts(opened.facts, folder / FACTS)
     tracked = (folder / TRACKS).is_file()
-    facts, reference = _facts(folder), _reference(folder)
+    reference = _reference(folder)
     return PredictedFilm(
         folder,
-        facts,
+        opened.facts,
         frames,
-        sites,
+        opened.sites,
         _table(folder, "events.parquet") if tracked else _no_rows("events.parquet"),
         _table(folder, "rates.parquet") if tracked else _no_rows("rates.parquet"),
         reference,
@@ -179,19 +165,17 @@ def require(names: Sequence[str], needed: Sequence[str], file: Path) -> None:
         raise FilmDataError(f"{file} has no column {', '.join(missing)}; found {', '.join(names)}")
 
 
-def _facts(folder: Path) -> dict[str, Any]:
+def _check_facts(facts: dict[str, Any], file: Path) -> None:
     try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         sampling = float(facts["sampling_A"])
         str(facts["source"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise FilmDataError(
-            f"{folder / FACTS} is damaged ({error!r}); expected JSON with source and sampling_A: "
+            f"{file} is damaged ({error!r}); expected JSON with source and sampling_A: "
             "predict the film again"
         ) from error
     if not 0 < sampling < np.inf:
-        raise FilmDataError(f"{folder / FACTS}: sampling_A is {sampling}; expected Å/pixel above 0")
-    return dict(facts)
+        raise FilmDataError(f"{file}: sampling_A is {sampling}; expected Å/pixel above 0")
 
 
 def _reference(folder: Path) -> NDArray[np.floating]:
