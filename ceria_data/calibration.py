@@ -29,7 +29,7 @@ _CLEAR = 2.0
 """Strength from which an estimate is given."""
 _DOUBT = 1.0
 """Strength over the given pixel size from which that is doubted."""
-_STRONG = 10.0
+_STRONG = 30.0
 """Power, over noise, from which a reflection's weight in the last refinement grows slower: between
 their equal weight, right for finding a lattice, and that of their power, right for measuring one
 in white noise."""
@@ -192,7 +192,7 @@ def _steps(low: float, high: float, shape: tuple[int, int]) -> int:
 
 
 def _search(
-    spectrum: NDArray[np.float64],
+    spectrum: NDArray[np.float32],
     spots: NDArray[np.float64],
     samplings: NDArray[np.float64],
     rotations: NDArray[np.float64],
@@ -208,7 +208,7 @@ def _search(
 
 
 def _score(
-    spectrum: NDArray[np.float64],
+    spectrum: NDArray[np.float32],
     spots: NDArray[np.float64],
     log_sampling: float,
     rotation: NDArray[np.float64],
@@ -219,14 +219,17 @@ def _score(
     size = np.exp(log_sampling)
     x = (spots[:, 0] * cos - spots[:, 1] * sin) * size
     y = (spots[:, 0] * sin + spots[:, 1] * cos) * size
-    at = [k * n + n // 2 for k, n in zip((y, x), spectrum.shape, strict=True)]
+    # Only half of the spectrum is there: the other one is the same turned by 180°.
+    half = np.where(x < 0, -1.0, 1.0)
+    side = len(spectrum)
+    at = [y * half * side + side // 2, x * half * side]
     read = map_coordinates(spectrum, at, order=1, mode="constant", cval=_NOT_SEEN)
     total: NDArray[np.float64] = np.log1p(read / strong).sum(axis=-1)
     return total
 
 
 def _refined(
-    spectrum: NDArray[np.float64],
+    spectrum: NDArray[np.float32],
     spots: NDArray[np.float64],
     start: NDArray[np.float64],
     strong: float,
