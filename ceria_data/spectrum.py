@@ -36,6 +36,7 @@ _MOST_SPECTRA = 64
 
 def whitened_spectrum(
     frames: Callable[[], Iterator[NDArray[Any]]],
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> NDArray[np.float32]:
     """Average the power spectra of frames, so that white or coloured noise is 1 everywhere.
 
@@ -50,6 +51,8 @@ def whitened_spectrum(
     frames : callable
         Gives the frames one by one, arrays of shape (y, x), each time that it is called: first
         their mean says where the contrast is.
+    on_progress : callable
+        Told the number of frames done.
 
     Returns
     -------
@@ -62,11 +65,12 @@ def whitened_spectrum(
     weights = [_weight(mean[window]) for window in windows]
     side = _PADDED * max(weights[0].shape)
     total = np.zeros((side, side // 2 + 1), dtype=np.float32)
-    for frame in frames():
+    for done, frame in enumerate(frames(), start=1):
         for window, weight in zip(windows, weights, strict=True):
             seen = np.asarray(frame[window], dtype=np.float32)
             level = float((seen * weight).sum() / weight.sum())
             total += np.abs(rfft2((seen - level) * weight, s=(side, side))) ** 2
+        on_progress(done)
     # The median of the mean of n exponential variables, over their mean.
     n = min(n * len(windows), _MOST_SPECTRA)
     _divide_by_rings(total, min(weights[0].shape), gammaincinv(n, 0.5) / n)
