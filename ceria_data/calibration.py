@@ -1,7 +1,8 @@
 """The pixel size of a film, from the reflections of its own crystal."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,13 +24,15 @@ _FEWEST_CELLS = 2.5
 """Edges of the cubic cell that a frame has to show."""
 _FRAMES = 48
 """That are read, evenly over the film."""
+_LARGE = 512
+"""Pixels along an axis from which four windows of each frame are used, and fewer frames."""
 _APART = 0.04
 """Lattices whose sizes differ by more are others."""
 _CLEAR = 2.0
 """Strength from which an estimate is given."""
 _DOUBT = 1.0
 """Strength over the given pixel size from which that is doubted."""
-_STRONG = 10.0
+_STRONG = 30.0
 """Power, over noise, from which a reflection's weight in the last refinement grows slower: between
 their equal weight, right for finding a lattice, and that of their power, right for measuring one
 in white noise."""
@@ -85,6 +88,7 @@ def estimate_sampling(
     zone_axis: Vector = (1, 1, 0),
     lattice_parameter: float = 5.411,
     given: float | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SamplingEstimate:
     """Find the pixel size of a film from the reflections of its crystal.
 
@@ -103,6 +107,8 @@ def estimate_sampling(
         The pixel size as it is believed [Å/pixel]: sizes of 0.65 to 1.5 times this one are
         searched, and the result says how much better than it another one is. By default 0.03
         to 0.5 Å are searched.
+    on_progress : callable
+        Told frames done and in all.
 
     Returns
     -------
@@ -126,44 +132,29 @@ def estimate_sampling(
     (0.21, True)
     """
     film = frames if isinstance(frames, Film) else film_of_array(frames)
+    low, high = _searched(film, lattice_parameter, given)
+    rows = _bright_rows(film)
+    spectrum = whitened_spectrum(lambda: _read(film, rows), lambda n: on_progress(n, len(rows)))
     spots = reflections(zone_axis, lattice_parameter, _LONGEST)
-    low, high = SEARCHED if given is None else (0.65 * given, 1.5 * given)
-    low = max(low, _FEWEST_CELLS * lattice_parameter / min(film.shape))
-    if low >= (high if given is None else given):
-        raise FilmError(
-            f"{film.source} has frames of {film.shape[1]} × {film.shape[0]} pixels, too few to "
-            "find its pixel size; give it with --pixel-size, in Å at the specimen"
-        )
-    rows = np.unique(np.linspace(0, len(film) - 1, min(len(film), _FRAMES)).round().astype(int))
-    rows = np.array([row for row in rows if not _is_dark(film, row)], dtype=np.int64)
-    if len(rows) == 0:
-        raise FilmError(f"{film.source} has only dark frames, whose pixels are all equal")
-    spectrum = whitened_spectrum(lambda: _read(film, rows))
     samplings = np.geomspace(low, high, _steps(low, high, film.shape))
     rotations = np.linspace(0, np.pi, _steps(1.0, np.exp(np.pi), film.shape), endpoint=False)
     scores, turned = _search(spectrum, spots, samplings, rotations)
     best = int(scores.argmax())
     start = np.array([np.log(samplings[best]), rotations[turned[best]]])
-    # Twice: the reflections that are strong pull once the others have found the right one.
-    found = _refined(spectrum, spots, _refined(spectrum, spots, start, 1.0), _STRONG)
+    found, deviation = _measured(spectrum, spots, start)
     sampling = float(np.exp(found[0]))
-    left_out = [
-        _refined(spectrum, np.delete(spots, i, axis=0), found, _STRONG)[0]
-        for i in range(len(spots))
-    ]
-    spread = np.sqrt((len(spots) - 1) * np.var(left_out))
     others = np.abs(samplings / sampling - 1) > _APART
     rival = int(np.where(others, scores, -np.inf).argmax())
-    gain = 0.0
+    as_given = scores[best]
     if given is not None:
-        gain = float(scores[best] - scores[np.abs(samplings / given - 1) <= _APART].max())
+        as_given = scores[np.abs(samplings / given - 1) <= _APART].max()
     estimate = SamplingEstimate(
         sampling=sampling,
-        uncertainty=sampling * float(np.hypot(spread, _LEAST_UNCERTAINTY)),
+        uncertainty=sampling * deviation,
         rotation_deg=float(np.rad2deg(found[1]) % 180),
         strength=float(scores[best] - scores[rival]),
         rival=float(samplings[rival]),
-        gain=gain,
+        gain=float(scores[best] - as_given),
         n_frames=len(rows),
     )
     if given is None and not estimate.clear:
@@ -175,24 +166,60 @@ def estimate_sampling(
     return estimate
 
 
-def _read(film: Film, rows: NDArray[np.int64]) -> Iterator[NDArray[np.floating]]:
-    for row in rows:
-        yield film.frames(int(row), int(row) + 1)[0]
+def _searched(film: Film, lattice_parameter: float, given: float | None) -> tuple[float, float]:
+    """Choose the range of pixel sizes at which a frame shows enough of the crystal."""
+    low, high = SEARCHED if given is None else (0.65 * given, 1.5 * given)
+    low = max(low, _FEWEST_CELLS * lattice_parameter / min(film.shape))
+    if low >= (high if given is None else given):
+        raise FilmError(
+            f"{film.source} has frames of {film.shape[1]} × {film.shape[0]} pixels, too few to "
+            "find its pixel size; give it with --pixel-size, in Å at the specimen"
+        )
+    return low, high
+
+
+def _bright_rows(film: Film) -> list[int]:
+    """Choose frames evenly over the film, and leave dark ones out."""
+    most = _FRAMES if max(film.shape) <= _LARGE else _FRAMES // 4
+    rows = np.linspace(0, len(film) - 1, min(len(film), most)).round().astype(int).tolist()
+    bright = [row for row in dict.fromkeys(rows) if not _is_dark(film, row)]
+    if not bright:
+        raise FilmError(f"{film.source} has only dark frames, whose pixels are all equal")
+    return bright
 
 
 def _is_dark(film: Film, row: int) -> bool:
-    frame = film.frames(int(row), int(row) + 1)
+    frame = film.frames(row, row + 1)
     return bool(frame.min() == frame.max())
+
+
+def _read(film: Film, rows: list[int]) -> Iterator[NDArray[Any]]:
+    for row in rows:
+        yield film.frames(row, row + 1)[0]
+
+
+def _measured(
+    spectrum: NDArray[np.float32], spots: NDArray[np.float64], start: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Refine log pixel size and rotation; the deviation comes from leaving out each reflection."""
+    # Twice: the reflections that are strong pull once the others have found the right one.
+    found = _refined(spectrum, spots, _refined(spectrum, spots, start, 1.0), _STRONG)
+    left_out = [
+        _refined(spectrum, np.delete(spots, i, axis=0), found, _STRONG)[0]
+        for i in range(len(spots))
+    ]
+    spread = np.sqrt((len(spots) - 1) * np.var(left_out))
+    return found, float(np.hypot(spread, _LEAST_UNCERTAINTY))
 
 
 def _steps(low: float, high: float, shape: tuple[int, int]) -> int:
     """Choose how many lattices are tried: peaks at half of the Nyquist frequency are not missed."""
     width = 1.2 / min(*shape, 512)
-    return max(int(np.log(high / low) * 0.3 / (0.5 * width)), 8)
+    return max(int(np.log(high / low) * 0.3 / (0.5 * width)), 32)
 
 
 def _search(
-    spectrum: NDArray[np.float64],
+    spectrum: NDArray[np.float32],
     spots: NDArray[np.float64],
     samplings: NDArray[np.float64],
     rotations: NDArray[np.float64],
@@ -208,7 +235,7 @@ def _search(
 
 
 def _score(
-    spectrum: NDArray[np.float64],
+    spectrum: NDArray[np.float32],
     spots: NDArray[np.float64],
     log_sampling: float,
     rotation: NDArray[np.float64],
@@ -219,14 +246,17 @@ def _score(
     size = np.exp(log_sampling)
     x = (spots[:, 0] * cos - spots[:, 1] * sin) * size
     y = (spots[:, 0] * sin + spots[:, 1] * cos) * size
-    at = [k * n + n // 2 for k, n in zip((y, x), spectrum.shape, strict=True)]
+    # Only half of the spectrum is there: the other one is the same turned by 180°.
+    half = np.where(x < 0, -1.0, 1.0)
+    side = len(spectrum)
+    at = [y * half * side + side // 2, x * half * side]
     read = map_coordinates(spectrum, at, order=1, mode="constant", cval=_NOT_SEEN)
     total: NDArray[np.float64] = np.log1p(read / strong).sum(axis=-1)
     return total
 
 
 def _refined(
-    spectrum: NDArray[np.float64],
+    spectrum: NDArray[np.float32],
     spots: NDArray[np.float64],
     start: NDArray[np.float64],
     strong: float,

@@ -49,14 +49,16 @@ def preset_from(
         if value is not None and not 0 < value < float("inf"):
             raise typer.BadParameter(f"{flag} {value:g}: expected a positive number")
     film = open_film(movie)
-    preset = preset_from_film(
-        film,
-        sampling=pixel_size,
-        frame_time_s=frame_time,
-        energy_keV=energy,
-        defocus_A=defocus,
-        dose_e_per_A2=dose,
-    )
+    with terminal.progress(quiet=quiet or json) as advance:
+        preset = preset_from_film(
+            film,
+            sampling=pixel_size,
+            frame_time_s=frame_time,
+            energy_keV=energy,
+            defocus_A=defocus,
+            dose_e_per_A2=dose,
+            on_progress=lambda done, total: advance("frames", done, total, 0),
+        )
     path = out or Path(f"{preset.config.name}.yaml")
     if path.is_dir() or not path.parent.is_dir():
         raise OutputError(f"{path} cannot be written; expected the name of a new .yaml file")

@@ -74,7 +74,7 @@ class Film:
         Returns
         -------
         array, shape (frame, y, x)
-            As stored: any real type, any linear scale.
+            As stored: any real type, any linear scale; in the byte order of this machine.
 
         Raises
         ------
@@ -85,7 +85,8 @@ class Film:
             raise FilmError(
                 f"frames {start} to {stop} of {self.source} were asked for; it has {len(self)}"
             )
-        return self.read(start, stop)
+        frames = self.read(start, stop)
+        return frames.astype(frames.dtype.newbyteorder("="), copy=False)
 
 
 def film_of_array(

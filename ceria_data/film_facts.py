@@ -1,6 +1,7 @@
 """What a film says about itself: pixel size, dose and the answer of the camera, as measured."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -61,7 +62,12 @@ class FilmFacts:
         return self.gain is not None and abs(self.gain - 1) < _COUNTING
 
 
-def film_facts(film: Film, sampling: float | None = None, dose: float | None = None) -> FilmFacts:
+def film_facts(
+    film: Film,
+    sampling: float | None = None,
+    dose: float | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> FilmFacts:
     """Measure what a config needs to know of a film.
 
     Parameters
@@ -72,6 +78,8 @@ def film_facts(film: Film, sampling: float | None = None, dose: float | None = N
         Pixel size [Å/pixel]; by default what the file says, else what the reflections say.
     dose : float, optional
         Of a frame [e-/Å²]; by default what the file says, else what the noise says.
+    on_progress : callable
+        Told frames done and in all.
 
     Returns
     -------
@@ -96,23 +104,12 @@ def film_facts(film: Film, sampling: float | None = None, dose: float | None = N
     for name, value in (("pixel size", known), ("dose", dose)):
         if value is not None and not 0 < value < float("inf"):
             raise FilmError(f"the {name} is {value:g}; expected a positive number")
-    check = _checked(film, known)
+    check = _checked(film, known, on_progress)
     if known is None:
         assert check is not None
         known = check.sampling
     origin = "given" if sampling is not None else "measured" if film.sampling is None else "file"
-    rows = np.unique(np.linspace(0, len(film) - 1, min(len(film), _FRAMES)).round().astype(int))
-    doses, gains, n_dark = [], [], 0
-    for row in rows.tolist():
-        frame = film.frames(row, row + 1)[0]
-        if frame.min() == frame.max():
-            n_dark += 1
-            continue
-        doses.append(apparent_dose(frame, known))
-        if frame.dtype.kind in "iu" or np.array_equal(frame, np.round(frame)):
-            gains.append(float(frame.mean(dtype=np.float64)) / (doses[-1] * known**2))
-    if not doses:
-        raise FilmError(f"{film.source} has only dark frames, whose pixels are all equal")
+    doses, gains, n_dark = _noise_of(film, known)
     measured = float(np.median(doses))
     chosen, dose_from = measured, "measured"
     if dose is not None:
@@ -133,15 +130,34 @@ def film_facts(film: Film, sampling: float | None = None, dose: float | None = N
         measured_dose=measured,
         gain=float(np.median(gains)) if gains else None,
         n_dark=n_dark,
-        n_read=len(rows),
+        n_read=n_dark + len(doses),
     )
 
 
-def _checked(film: Film, known: float | None) -> SamplingEstimate | None:
+def _noise_of(film: Film, sampling: float) -> tuple[list[float], list[float], int]:
+    """Measure doses, gains where values are whole numbers, and the number of dark frames."""
+    rows = np.unique(np.linspace(0, len(film) - 1, min(len(film), _FRAMES)).round().astype(int))
+    doses, gains, n_dark = [], [], 0
+    for row in rows.tolist():
+        frame = film.frames(row, row + 1)[0]
+        if frame.min() == frame.max():
+            n_dark += 1
+            continue
+        doses.append(apparent_dose(frame, sampling))
+        if frame.dtype.kind in "iu" or np.array_equal(frame, np.round(frame)):
+            gains.append(float(frame.mean(dtype=np.float64)) / (doses[-1] * sampling**2))
+    if not doses:
+        raise FilmError(f"{film.source} has only dark frames, whose pixels are all equal")
+    return doses, gains, n_dark
+
+
+def _checked(
+    film: Film, known: float | None, on_progress: Callable[[int, int], None]
+) -> SamplingEstimate | None:
     """Ask the reflections; only without a pixel size they have to answer."""
     if known is None:
-        return estimate_sampling(replace(film, sampling=None))
+        return estimate_sampling(film, on_progress=on_progress)
     try:
-        return estimate_sampling(film, given=known)
+        return estimate_sampling(film, given=known, on_progress=on_progress)
     except FilmError:
         return None

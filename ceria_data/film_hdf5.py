@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ceria_data.errors import FilmError
 from ceria_data.film import Film, check_frames
 from ceria_data.film_axes import Axis, calibrated, plain_unit
-from ceria_data.film_rosetta import film_of_velox, reading
+from ceria_data.film_reading import reading
+from ceria_data.film_rosetta import film_of_velox
 
 _TIMES = {"s", "ms", "µs", "us", "ns", "sec", "second", "min"}
 _FRAME_NAMES = {"time", "t", "frame", "z", "stack", "image"}

@@ -4,10 +4,11 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-from ceria_data.errors import FilmError, MissingExtraError
+from ceria_data.errors import FilmError
 from ceria_data.film import Film, film_of_array
 from ceria_data.film_axes import Axis, calibrated
 from ceria_data.film_mapped import mapped_frames
+from ceria_data.film_reading import reading
 
 _HEADER_BYTES = 1024
 _FIRST_VOLUME_STACK = 401
@@ -16,19 +17,14 @@ _FIRST_VOLUME_STACK = 401
 
 def film_of_mrc(path: Path) -> Film:
     """Map a .mrc file; the format knows a pixel size and no frame time."""
-    try:
+    with reading(path, "mrcfile"), warnings.catch_warnings():
         import mrcfile
-    except ImportError as error:
-        raise MissingExtraError(f"reading {path}", "em", "mrcfile") from error
-    try:
-        with warnings.catch_warnings():
-            # Told below, or of no importance: files that were cut off, and their labels.
-            warnings.simplefilter("ignore")
-            with mrcfile.open(path, permissive=True, header_only=True) as file:
-                header = file.header
-                dtype = mrcfile.utils.data_dtype_from_header(header)
-    except (OSError, ValueError) as error:
-        raise FilmError(f"{path} cannot be read: {error}") from error
+
+        # Told below, or of no importance: files that were cut off, and their labels.
+        warnings.simplefilter("ignore")
+        with mrcfile.open(path, permissive=True, header_only=True) as file:
+            header = file.header
+            dtype = mrcfile.utils.data_dtype_from_header(header)
     if int(header.ispg) >= _FIRST_VOLUME_STACK:
         raise FilmError(f"{path} holds a series of volumes; expected one series of frames")
     shape = tuple(int(n) for n in (header.nz, header.ny, header.nx))

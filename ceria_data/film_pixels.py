@@ -21,7 +21,7 @@ _FAR = 8.0
 """Standard deviations of the noise."""
 _RELATIVE = 0.4
 """Part of the level around, by which a bad pixel differs at least."""
-_LEAST_SHARE = 0.25
+_LEAST_SHARE = 0.3
 """Of that difference, in the fourth differences: of an atom hardly anything is left there."""
 _ROUNDS = 50
 """Bad pixels side by side are found one after the other."""

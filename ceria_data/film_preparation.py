@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from ceria_data.errors import FilmError
 from ceria_data.film import Film
 
+_NAMED = 20
+"""Dark frames that a note lists by their numbers."""
 _RUNNING_PART = 64
 """Frames whose running sums are made together."""
 
@@ -267,6 +269,32 @@ def dark_frames(film: Film, part: int = 16) -> list[int]:
         dark = frames.min((1, 2)) == frames.max((1, 2))
         found += (start + np.flatnonzero(dark)).tolist()
     return found
+
+
+def dark_noted(film: Film) -> Film:
+    """Name the dark frames of a film in its notes; reads the whole film once.
+
+    Parameters
+    ----------
+    film : Film
+
+    Returns
+    -------
+    Film
+        The same frames.
+
+    Examples
+    --------
+    >>> from ceria_data.film import film_of_array
+    >>> dark_noted(film_of_array(np.zeros((2, 4, 4)))).notes
+    ('2 of its 2 frames are dark: 0, 1',)
+    """
+    dark = dark_frames(film)
+    if not dark:
+        return film
+    named = ", ".join(str(row) for row in dark[:_NAMED]) + (", ..." if len(dark) > _NAMED else "")
+    note = f"{len(dark)} of its {len(film)} frames are dark: {named}"
+    return replace(film, notes=(*film.notes, note))
 
 
 def _mapped(film: Film, function: Callable[[NDArray[Any]], NDArray[Any]]) -> Film:

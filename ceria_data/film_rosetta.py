@@ -1,8 +1,5 @@
 """Films of DigitalMicrograph (.dm3, .dm4) and Velox (.emd), read by RosettaSciIO."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ceria_data.errors import FilmError, MissingExtraError
+from ceria_data.errors import FilmError
 from ceria_data.film import Film, check_frames
 from ceria_data.film_axes import Axis, calibrated
+from ceria_data.film_reading import reading
 
 
 def film_of_dm(path: Path) -> Film:
@@ -36,25 +34,6 @@ def film_of_velox(path: Path) -> Film:
 
         signals = file_reader(str(path), lazy=True, select_type="images")
     return _film(path, signals)
-
-
-@contextmanager
-def reading(path: Path, module: str) -> Iterator[None]:
-    """Turn what a library raises about a file into one clear error."""
-    loud = logging.getLogger("rsciio")
-    level = loud.level
-    loud.setLevel(logging.ERROR)
-    try:
-        yield
-    except ImportError as error:
-        raise MissingExtraError(f"reading {path}", "em", error.name or module) from error
-    except FilmError:
-        raise
-    except Exception as error:  # libraries raise many types for damaged files
-        what = str(error) or type(error).__name__
-        raise FilmError(f"{path} cannot be read: {what}; is it whole?") from error
-    finally:
-        loud.setLevel(level)
 
 
 def _film(path: Path, signals: list[dict[str, Any]]) -> Film:

@@ -18,7 +18,7 @@ from ceria_data.errors import FilmError
 from ceria_data.film import Film, check_frames, film_of_array
 from ceria_data.film_axes import Axis, calibrated, length_in_A
 from ceria_data.film_mapped import mapped_frames, missing_frames
-from ceria_data.film_rosetta import reading
+from ceria_data.film_reading import reading
 
 _DM_TAGS = ((65010, 65004), (65009, 65003), (65011, 65005))
 """Step and unit of y, x and time, of DigitalMicrograph."""

@@ -12,7 +12,7 @@ from ceria_data.errors import FilmError
 from ceria_data.film import Film, check_frames
 from ceria_data.film_axes import Axis, calibrated
 from ceria_data.film_hdf5 import film_of_signal
-from ceria_data.film_rosetta import reading
+from ceria_data.film_reading import reading
 
 _OME_AXES = ("t", "z", "y", "x")
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -97,6 +98,7 @@ def preset_from_film(
     energy_keV: float | None = None,
     defocus_A: float | None = None,
     dose_e_per_A2: float | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> FilmPreset:
     """Write the config of a dataset whose images look like the frames of a film.
 
@@ -114,6 +116,8 @@ def preset_from_film(
         benchmark's range is assumed.
     dose_e_per_A2 : float, optional
         Of a frame; by default that of the file, else from the noise.
+    on_progress : callable
+        Told frames done and in all.
 
     Returns
     -------
@@ -133,7 +137,7 @@ def preset_from_film(
     >>> preset.config.field.sampling_A, preset.config.optics.defocus_A.support
     (0.2, (-80.0, -40.0))
     """
-    facts = film_facts(film, sampling, dose_e_per_A2)
+    facts = film_facts(film, sampling, dose_e_per_A2, on_progress)
     energy = energy_keV or film.energy_keV or ENERGY
     time = frame_time_s or film.frame_time_s
     defocus = DEFOCUS

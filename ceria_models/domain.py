@@ -5,14 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ceria_data.lattice import LatticeFit, fit_lattice
+from ceria_data.calibration import estimate_sampling
 from ceria_data.strips import strips
 from ceria_models.model import DomainFacts
 
 _FAR = 8.0
 """Dose or contrast beyond its range by this factor is far outside."""
-_LATTICE_GAIN = 0.5
-"""Another lattice must explain the reflections by this much better, see `LatticeFit`."""
 _LATTICE_FAR = 0.07
 """A pixel size that is wrong by more is far outside."""
 
@@ -104,9 +102,7 @@ def departures(
     )
     lattice = 0.5 * sum(domain.lattice_parameter_A)
     if min(image.shape) * sampling > 4 * lattice:
-        found += _another_lattice(
-            fit_lattice(image, sampling, domain.zone_axis, lattice), sampling, domain
-        )
+        found += _another_lattice(image, sampling, lattice, domain)
     return found
 
 
@@ -125,14 +121,20 @@ def _out_of_range(
     ]
 
 
-def _another_lattice(fit: LatticeFit, sampling: float, domain: DomainFacts) -> list[Departure]:
-    if fit.gain < _LATTICE_GAIN:
+def _another_lattice(
+    image: NDArray[np.floating] | NDArray[np.integer],
+    sampling: float,
+    lattice: float,
+    domain: DomainFacts,
+) -> list[Departure]:
+    estimate = estimate_sampling(image, domain.zone_axis, lattice, given=sampling)
+    if not estimate.doubts(sampling):
         return []
     zone = "".join(str(i) for i in domain.zone_axis)
     return [
         Departure(
             f"the reflections would be those of CeO2 [{zone}] if the pixel size were "
-            f"{sampling * fit.scale:.4g} Å instead of {sampling:.4g} Å; check the calibration",
-            abs(fit.scale - 1) > _LATTICE_FAR,
+            f"{estimate.sampling:.4g} Å instead of {sampling:.4g} Å; check the calibration",
+            abs(estimate.sampling / sampling - 1) > _LATTICE_FAR,
         )
     ]

@@ -23,7 +23,10 @@ def write_dm(path, frames, *, version, step, unit, time):
             "Dimensions": [nx, ny, len(frames)],
             "PixelDepth": 2,
         },
-        "ImageTags": {"Meta Data": {"Format": "Image"}},
+        "ImageTags": {
+            "Meta Data": {"Format": "Image"},
+            "Microscope Info": {"Voltage": 300000.0},
+        },
         "Name": "film",
     }
     wide = version == 4

@@ -8,6 +8,7 @@ from ceria_data.calibration import estimate_sampling
 from ceria_data.dataset import open_dataset
 from ceria_data.errors import FilmError
 from ceria_data.film import film_of_array, open_film
+from ceria_data.lattice import reflections
 
 
 def recorded(row, dose, n, finer=1):
@@ -76,3 +77,13 @@ def test_dark_frames_are_left_out():
 def test_few_pixels_are_refused():
     with pytest.raises(FilmError, match="too few"):
         estimate_sampling(film_of_array(np.ones((20, 20)), source="small.npy"))
+
+
+@pytest.mark.parametrize("zone_axis", [(1, 0, 0), (1, 1, 1), (1, 1, 0)])
+def test_other_zones(zone_axis):
+    y, x = 0.08 * np.mgrid[:300, :300]
+    waves = sum(
+        np.cos(2 * np.pi * (kx * x + ky * y)) for kx, ky in reflections(zone_axis, 5.411, 24)
+    )
+    counts = np.random.default_rng(0).poisson(2 + 0.1 * waves)
+    assert estimate_sampling(counts, zone_axis).sampling == pytest.approx(0.08, rel=0.01)

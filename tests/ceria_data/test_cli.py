@@ -194,7 +194,15 @@ GENERATOR = ("abtem", "ase", "cupy", "dask", "distributed")
 
 
 @pytest.mark.parametrize(
-    "module", ["ceria_models", "ceria_data.dataset", "ceria_data.targets", "ceria_data.detector"]
+    "module",
+    [
+        "ceria_models",
+        "ceria_data.dataset",
+        "ceria_data.targets",
+        "ceria_data.detector",
+        "ceria_data.film_zarr",
+        "ceria_data.preset_from",
+    ],
 )
 def test_readers_need_no_generator(module):
     code = (

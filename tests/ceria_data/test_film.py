@@ -33,6 +33,13 @@ def test_frames_outside_are_refused():
             film.frames(start, stop)
 
 
+def test_frames_are_in_the_byte_order_of_this_machine(tmp_path):
+    np.save(tmp_path / "film.npy", stack().astype(">u2"))
+    frames = open_film(tmp_path / "film.npy").frames(0, 4)
+    assert frames.dtype.isnative
+    np.testing.assert_array_equal(frames, stack())
+
+
 def test_npy_is_mapped(tmp_path):
     np.save(tmp_path / "film.npy", stack())
     film = open_film(tmp_path / "film.npy")

@@ -141,3 +141,12 @@ def test_frames_without_noise_need_a_dose():
     assert preset_from_film(film_of_array(ramp, sampling=0.2), dose_e_per_A2=50)
     with pytest.raises(FilmError, match="dark"):
         preset_from_film(film_of_array(np.zeros((3, 64, 64)), sampling=0.2))
+
+
+def test_a_missing_extra_is_named(tmp_path, monkeypatch, command):
+    (tmp_path / "film.mrc").write_bytes(b"anything")
+    monkeypatch.setitem(sys.modules, "mrcfile", None)
+    code, _, err = command(tmp_path / "film.mrc")
+    assert code == 2
+    assert "pip install 'ceria[em]'" in err
+    assert [file.name for file in tmp_path.iterdir()] == ["film.mrc"]

@@ -1,9 +1,10 @@
-"""The lattice of a large image is that of its particles, wherever they stand."""
+"""What speaks against an image; the lattice of a large one is that of its particles."""
 
 import numpy as np
 import pytest
 
-from ceria_data.lattice import fit_lattice, reflections
+from ceria_data.calibration import estimate_sampling
+from ceria_data.lattice import reflections
 from ceria_models.domain import departures, image_contrast
 from tests.ceria_models.make_model import fresh
 
@@ -24,10 +25,10 @@ def light(shape, middle, diameter):
 @pytest.mark.parametrize("middle", [(260, 1240), (512, 512), (1100, 640)])
 def test_a_particle_of_a_large_image_is_found(middle):
     counts = np.random.default_rng(1).poisson(light((1400, 1500), middle, 200))
-    fit = fit_lattice(counts, SAMPLING / 1.1, (1, 1, 0), 5.411)
-    assert fit.scale == pytest.approx(1.1, abs=0.015)
-    assert fit.rotation_deg == pytest.approx(np.rad2deg(0.4), abs=1.5)
-    assert fit.gain > 0.5
+    found = estimate_sampling(counts, given=SAMPLING / 1.1)
+    assert found.sampling == pytest.approx(SAMPLING, rel=0.015)
+    assert found.rotation_deg == pytest.approx(np.rad2deg(0.4), abs=1.5)
+    assert found.doubts(SAMPLING / 1.1)
 
 
 def test_a_wrong_pixel_size_of_a_large_image_is_seen():
@@ -38,9 +39,9 @@ def test_a_wrong_pixel_size_of_a_large_image_is_seen():
 
 def test_a_long_image_is_as_good():
     counts = np.random.default_rng(2).poisson(light((200, 1500), (100, 900), 180))
-    fit = fit_lattice(counts, SAMPLING, (1, 1, 0), 5.411)
-    assert fit.scale == pytest.approx(1, abs=0.015)
-    assert fit.strength > 0.5
+    found = estimate_sampling(counts, given=SAMPLING)
+    assert found.sampling == pytest.approx(SAMPLING, rel=0.015)
+    assert found.clear
 
 
 @pytest.mark.parametrize("shape", [(300, 400), (1000, 900)])
