@@ -125,7 +125,8 @@ def packed_counts(traces: Traces) -> str:
 
 def page_events(tables: FilmTables) -> list[dict[str, Any]]:
     """List the events of a page in the order of time; of very many, the most certain ones."""
-    own = tables.events.nlargest(MOST_EVENTS, "confidence").sort_values(["time_s", "event"])
+    certain = tables.events.sort_values("confidence", ascending=False, kind="stable")
+    own = certain.head(MOST_EVENTS).sort_values(["time_s", "event"])
     times = ("time_s", "time_low_s", "time_high_s")
     for name in times[1:]:
         own[name] = own[name].fillna(own["time_s"])

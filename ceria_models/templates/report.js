@@ -237,7 +237,7 @@ function trace() {
       const p = counts.readingConfidence[base + t] / 255;
       return counts.reading[base + t] !== MISSING && p >= from && p < to;
     }).map((t) => `M${xOf(traces.time[t]).toFixed(1)} ${yOf(counts.reading[base + t]).toFixed(1)}h0`);
-    add(svg, "path", { class: "dots", d: d.join(""), opacity,
+    if (d.length) add(svg, "path", { class: "dots", d: d.join(""), opacity,
                        "stroke-width": T > 600 ? 3 : T > 150 ? 4 : 6 });
   }
   if (page.tracked) add(svg, "path", { class: "line", d: steps(counts.occupancy) });
