@@ -13,9 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ceria_data.film import Film
-from ceria_models.film_frames import film_of_tables
-from ceria_models.film_stack import species_of
-from ceria_models.film_tables import (
+from ceria_models.export_stack import species_of
+from ceria_models.overlay import COLOUR_MAPS
+from ceria_models.report_frames import film_of_tables
+from ceria_models.report_tables import (
     COLUMNS,
     FACTS,
     TRACKS,
@@ -23,7 +24,6 @@ from ceria_models.film_tables import (
     open_long_table,
     read_film_tables,
 )
-from ceria_models.overlay import COLOUR_MAPS
 
 Layer = tuple[Any, dict[str, Any], str]
 _SIZE_A = {"Ce": 1.1, "O": 0.84}

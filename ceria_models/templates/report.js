@@ -204,7 +204,7 @@ function trace() {
   }
   const own = events.filter((e) => e.site_from === site || e.site_to === site);
   $("trace-words").textContent = !at.length ? `Column ${site} is not in the field.` :
-    `Column ${site}, ${species}, at x ${sites.x[site].toFixed(1)}, y ${sites.y[site].toFixed(1)} Å: ` +
+    `Column ${site}, ${species}${sites.place[site] ? ", " + sites.place[site] : ""}, at x ${sites.x[site].toFixed(1)}, y ${sites.y[site].toFixed(1)} Å: ` +
     `${own.length} event${own.length === 1 ? "" : "s"}. ` + (page.tracked ?
       "Line: most probable count from all frames; band: 90 % interval; dots: single frames, fainter where less sure." :
       "Dots and band: count and 90 % interval of single frames; the film was not tracked.");

@@ -13,13 +13,13 @@ import tifffile
 import yaml
 import zarr
 
-from ceria_models import film_imagej
-from ceria_models.film_hyperspy import write_hyperspy
-from ceria_models.film_imagej import write_imagej
-from ceria_models.film_ome_zarr import write_ome_zarr
-from ceria_models.film_stack import painted_discs, stack_of
-from ceria_models.film_tables import read_film_tables
+from ceria_models import export_imagej
+from ceria_models.export_hyperspy import write_hyperspy
+from ceria_models.export_imagej import write_imagej
+from ceria_models.export_ome_zarr import write_ome_zarr
+from ceria_models.export_stack import painted_discs, stack_of
 from ceria_models.napari_reader import napari_get_reader
+from ceria_models.report_tables import read_film_tables
 from tests.ceria_models.command import run
 from tests.ceria_models.film_folder import FRAME_TIME, SAMPLING, Script, make_folder
 
@@ -131,7 +131,7 @@ def test_ome_zarr_is_as_the_specification_says(folder, film, stack, tmp_path):
 
 
 def test_ome_zarr_of_many_shards_loses_no_frame(film, stack, tmp_path, monkeypatch):
-    monkeypatch.setattr("ceria_models.film_ome_zarr._SHARD_BYTES", 4 * film[0].nbytes)
+    monkeypatch.setattr("ceria_models.export_ome_zarr._SHARD_BYTES", 4 * film[0].nbytes)
     write_ome_zarr(stack, tmp_path / "film.ome.zarr")
     root = zarr.open_group(tmp_path / "film.ome.zarr", mode="r")
     assert root["0"].shards[0] == 4
@@ -175,8 +175,8 @@ def test_our_own_reader_finds_the_calibration_of_the_hyperstack(stack, tmp_path)
 
 
 def test_a_hyperstack_beyond_four_gigabytes_is_refused(stack, tmp_path, monkeypatch):
-    monkeypatch.setattr(film_imagej, "_MOST_BYTES", 500_000)
-    with pytest.raises(film_imagej.FilmFolderError, match=r"--every 2, or --to ome-zarr"):
+    monkeypatch.setattr(export_imagej, "_MOST_BYTES", 500_000)
+    with pytest.raises(export_imagej.FilmFolderError, match=r"--every 2, or --to ome-zarr"):
         write_imagej(stack, tmp_path)
     assert not list(tmp_path.iterdir())
 

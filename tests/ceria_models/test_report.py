@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 
 from ceria_data.film import film_of_array
-from ceria_models import film_report
+from ceria_models import report_run
 from ceria_models.errors import FilmTableError
-from ceria_models.film_frames import choose_frames, mean_in_place, show_frames
-from ceria_models.film_page import page_of
-from ceria_models.film_report import Wishes, columns_at, run_report
-from ceria_models.film_tables import read_film_tables
-from ceria_models.film_traces import MISSING, Traces, read_traces
+from ceria_models.report_frames import choose_frames, mean_in_place, show_frames
+from ceria_models.report_page import page_of
+from ceria_models.report_run import Wishes, columns_at, run_report
+from ceria_models.report_tables import read_film_tables
+from ceria_models.report_traces import MISSING, Traces, read_traces
 from tests.ceria_models.command import run
 from tests.ceria_models.film_folder import Script, make_folder
 
@@ -36,8 +36,8 @@ def folder(tmp_path_factory):
 def plain(monkeypatch):
     """Pictures of matplotlib take most of the time of a small report."""
     for name in ("kymograph_png", "timeline_png"):
-        monkeypatch.setattr(film_report, name, lambda *_: b"")
-    monkeypatch.setattr(film_report, "draw_overlay", lambda *a, **k: a[4].write_bytes(b""))
+        monkeypatch.setattr(report_run, name, lambda *_: b"")
+    monkeypatch.setattr(report_run, "draw_overlay", lambda *a, **k: a[4].write_bytes(b""))
 
 
 def element(page, name):
@@ -199,6 +199,51 @@ def test_a_moved_folder_finds_the_film_beside_it(tmp_path, plain):
     facts = json.loads((made / "prediction.json").read_text())
     (made / "prediction.json").write_text(json.dumps(facts | {"source": "/gone/film.npy"}))
     assert run_report(made)["frames_shown"] == 3
+
+
+def test_skipped_frames_have_a_time_and_no_counts(tmp_path, plain):
+    made = make_folder(tmp_path, Script(frames=5, events=()))
+    for name in ("frames", "readings", "tracks"):
+        table = pd.read_parquet(made / f"{name}.parquet")
+        table[table["frame"] != 2].to_parquet(made / f"{name}.parquet")
+    run_report(made)
+    page = (made / "report.html").read_text(encoding="utf-8")
+    told = content(page)
+    assert told["shown"]["time"] == pytest.approx([0, 1 / 30, 2 / 30, 3 / 30, 4 / 30], abs=1e-6)
+    assert told["shown"]["dose"][2] is None
+    occupancy = unpacked(page, told)[0]
+    assert (occupancy[:, 2] == MISSING).all()
+    assert (np.delete(occupancy, 2, axis=1) != MISSING).all()
+
+
+def test_an_unknown_frame_time_is_assumed_and_said(tmp_path, plain):
+    made = make_folder(tmp_path, Script(frames=4, events=()))
+    table = pd.read_parquet(made / "frames.parquet").assign(time_s=np.nan)
+    table.to_parquet(made / "frames.parquet")
+    facts = json.loads((made / "prediction.json").read_text())
+    (made / "prediction.json").write_text(json.dumps(facts | {"frame_time_s": None}))
+    assert "30 frames/s are assumed" in run_report(made)["notes"][-1]
+    assert content((made / "report.html").read_text(encoding="utf-8"))["time"] == [0.0, 0.1]
+
+
+def test_columns_say_where_they_stand(tmp_path, plain):
+    made = make_folder(tmp_path, Script(frames=2, events=()))
+    classes = {"site": [0, 1], "surface": ["edge", "bulk"], "facet": ["111", ""]}
+    pd.DataFrame(classes).to_parquet(made / "site_classes.parquet")
+    run_report(made)
+    told = content((made / "report.html").read_text(encoding="utf-8"))
+    assert told["sites"]["place"][:3] == ["edge {111}", "bulk", ""]
+
+
+@pytest.mark.parametrize(
+    ("record", "shown"), [({"limit": 2}, 2), ({"particle": 3}, 0), ({"gain": "dark.mrc"}, 0)]
+)
+def test_the_film_is_opened_as_it_was_predicted(tmp_path, plain, record, shown):
+    made = make_folder(tmp_path, Script(frames=2, events=()))
+    np.save(tmp_path / "film.npy", np.concatenate([np.load(tmp_path / "film.npy")] * 2))
+    facts = json.loads((made / "prediction.json").read_text())
+    (made / "prediction.json").write_text(json.dumps(facts | {"preparation": record}))
+    assert run_report(made)["frames_shown"] == shown
 
 
 def test_no_columns_at_all(tmp_path):

@@ -5,8 +5,8 @@ import io
 
 import pytest
 
-from ceria_models import film_report
-from ceria_models.film_report import Wishes, run_report
+from ceria_models import report_run
+from ceria_models.report_run import Wishes, run_report
 from tests.ceria_models.browser import Browser, browser_program
 from tests.ceria_models.film_folder import Script, make_folder
 
@@ -37,8 +37,8 @@ INSIDE = """(() => {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(film_report, "draw_overlay", lambda *a, **k: a[4].write_bytes(b""))
-        patch.setattr(film_report, "_row_pictures", lambda *_: [])
+        patch.setattr(report_run, "draw_overlay", lambda *a, **k: a[4].write_bytes(b""))
+        patch.setattr(report_run, "_row_pictures", lambda *_: [])
         made = make_folder(tmp_path_factory.mktemp("film"))
         run_report(made, Wishes(animation=False))
     return made
@@ -202,8 +202,8 @@ def test_it_prints(browser, tmp_path):
     ids=["one frame", "not tracked", "film lost"],
 )
 def test_pages_with_less_work_too(open_browser, tmp_path, monkeypatch, script):
-    monkeypatch.setattr(film_report, "draw_overlay", lambda *a, **k: a[4].write_bytes(b""))
-    monkeypatch.setattr(film_report, "_row_pictures", lambda *_: [])
+    monkeypatch.setattr(report_run, "draw_overlay", lambda *a, **k: a[4].write_bytes(b""))
+    monkeypatch.setattr(report_run, "_row_pictures", lambda *_: [])
     made = make_folder(tmp_path, script)
     run_report(made, Wishes(animation=False))
     open_browser.problems.clear()

@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from ceria_data.grid import Field
 from ceria_models.errors import FilmFolderError, FilmTableError
+from ceria_models.report_words import place_of
 
+CLASSES = "site_classes.parquet"
 FACTS, REFERENCE = "prediction.json", "reference.npy"
+ASSUMED_S = 1 / 30
 TRACKS, READINGS, COLUMNS = "tracks.parquet", "readings.parquet", "columns.parquet"
 NEEDED = {
     "frames.parquet": ("frame", "time_s", "dose_e_per_A2", "drift_x_A", "drift_y_A"),
@@ -24,6 +27,7 @@ NEEDED = {
         "event", "kind", "species", "time_s", "time_low_s", "time_high_s", "frame", "site_from",
         "site_to", "confidence", "x_A", "y_A",
     ),
+    CLASSES: ("site", "surface", "facet"),
     "rates.parquet": (
         "kind", "surface", "facet", "n_events", "column_seconds", "rate_per_s", "rate_low",
         "rate_high",
@@ -51,6 +55,10 @@ class FilmTables:
         Mean of the frames, their drift taken off.
     tracked : bool
         Whether `track` has run.
+    timed : bool
+        False where the film does not say its frame time: 1/30 s is assumed, as by `track`.
+    places : list of str
+        Surface class and facet of every site, as `track` found them; empty where it did not.
     """
 
     folder: Path
@@ -61,6 +69,8 @@ class FilmTables:
     rates: pd.DataFrame
     reference: NDArray[np.floating]
     tracked: bool
+    timed: bool
+    places: list[str]
 
     @property
     def sampling(self) -> float:
@@ -86,8 +96,8 @@ class FilmTables:
     def frame_time_s(self) -> float | None:
         """From one frame to the next [s]; None for a single image of unknown exposure."""
         known = self.facts.get("frame_time_s")
-        if known:
-            return float(known)
+        if known or not self.timed:
+            return float(known or ASSUMED_S)
         steps = np.diff(self.frames["time_s"].to_numpy(dtype=np.float64))
         return float(np.median(steps)) if len(steps) and np.median(steps) > 0 else None
 
@@ -123,18 +133,17 @@ def read_film_tables(folder: Path) -> FilmTables:
     if missing:
         raise FilmFolderError(
             f"{folder} is a prediction without {', '.join(missing)}; expected the tables of a "
-            "film: predict it again with this version"
+            "film (single images have none): predict it again with this version"
         )
-    frames = _table(folder, "frames.parquet").sort_values("frame", ignore_index=True)
-    sites = _table(folder, "sites.parquet").sort_values("site", ignore_index=True)
-    for table, name, key in ((frames, "frames", "frame"), (sites, "sites", "site")):
-        if not np.array_equal(table[key], np.arange(len(table))):
-            raise FilmTableError(
-                f"{folder}/{name}.parquet does not number its rows 0 to {len(table) - 1} by {key}; "
-                "predict the film again"
-            )
-    tracked = (folder / TRACKS).is_file()
     facts, reference = _facts(folder), _reference(folder)
+    frames, timed = _frames(_table(folder, "frames.parquet"), facts)
+    sites = _table(folder, "sites.parquet").sort_values("site", ignore_index=True)
+    if not len(frames) or not np.array_equal(sites["site"], np.arange(len(sites))):
+        raise FilmTableError(
+            f"{folder}: frames.parquet has {len(frames)} rows and sites.parquet numbers its "
+            f"{len(sites)} from something else than 0; predict the film again"
+        )
+    tracked = (folder / TRACKS).is_file()
     return FilmTables(
         folder,
         facts,
@@ -144,7 +153,31 @@ def read_film_tables(folder: Path) -> FilmTables:
         _table(folder, "rates.parquet") if tracked else _no_rows("rates.parquet"),
         reference,
         tracked,
+        timed,
+        _places(folder, len(sites)),
     )
+
+
+def _frames(frames: pd.DataFrame, facts: dict[str, Any]) -> tuple[pd.DataFrame, bool]:
+    """Give every frame a row and a time, also those that `predict` has skipped."""
+    n = max(int(frames["frame"].max()) + 1 if len(frames) else 0, int(facts.get("frames") or 0))
+    whole = frames.drop_duplicates("frame").set_index("frame").reindex(range(n)).reset_index()
+    timed = bool(whole["time_s"].notna().any())
+    if not timed:
+        step = float(facts.get("frame_time_s") or ASSUMED_S)
+        whole["time_s"] = step * np.arange(n)
+    for name in ("time_s", "drift_x_A", "drift_y_A"):
+        whole[name] = whole[name].astype(float).interpolate(limit_direction="both").fillna(0.0)
+    return whole, timed or bool(facts.get("frame_time_s"))
+
+
+def _places(folder: Path, n: int) -> list[str]:
+    """Name the surface class of every site, where `track` has written it."""
+    if not (folder / CLASSES).is_file():
+        return []
+    table = _table(folder, CLASSES).set_index("site").reindex(range(n))
+    pairs = zip(table["surface"].fillna(""), table["facet"].fillna(""), strict=True)
+    return [place_of(str(surface), str(facet)) for surface, facet in pairs]
 
 
 def _table(folder: Path, name: str) -> pd.DataFrame:

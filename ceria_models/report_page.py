@@ -15,11 +15,11 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from ceria_data.schema import SPECIES
-from ceria_models.film_frames import ShownFrames, grey_jpeg, shrunk
-from ceria_models.film_tables import FilmTables
-from ceria_models.film_traces import Traces
-from ceria_models.film_words import decimals, kind_of, place_of
 from ceria_models.overlay import COLOUR_MAPS
+from ceria_models.report_frames import ShownFrames, grey_jpeg, shrunk
+from ceria_models.report_tables import FilmTables
+from ceria_models.report_traces import Traces
+from ceria_models.report_words import decimals, kind_of, place_of
 
 MOST_EVENTS = 5000
 """Events of a page, the most certain ones."""
@@ -190,6 +190,7 @@ def page_content(
             "species": species,
             "x": _rounded(tables.sites["x_A"], 3),
             "y": _rounded(tables.sites["y_A"], 3),
+            "place": tables.places,
         },
         "traces": {"frames": traces.frames.tolist(), "time": _rounded(time[traces.frames], 6)},
         "events": events,

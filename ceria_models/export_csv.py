@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from ceria_models.film_tables import FilmTables, open_long_table
+from ceria_models.report_tables import FilmTables, open_long_table
 
 
 def write_csv(tables: FilmTables, folder: Path) -> list[Path]:
