@@ -36,7 +36,7 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Make a page to look at a predicted film, and pictures of it."""
-    from ceria_models.film_report import Wishes, run_report
+    from ceria_models.report_run import Wishes, run_report
 
     wishes = Wishes(tuple(frame or ()), tuple(map(_row, row or ())), not no_gif)
     with terminal.progress(quiet=quiet or json) as advance:
@@ -69,7 +69,7 @@ def convert(
     debug: Debug = False,
 ) -> None:
     """Write a predicted film for another program: tables, or frames with counts."""
-    from ceria_models.film_convert import FORMATS, run_conversion
+    from ceria_models.export_run import FORMATS, run_conversion
 
     if to not in FORMATS:
         raise typer.BadParameter(f"--to {to}: expected one of {', '.join(FORMATS)}")

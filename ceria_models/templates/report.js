@@ -204,7 +204,7 @@ function trace() {
   }
   const own = events.filter((e) => e.site_from === site || e.site_to === site);
   $("trace-words").textContent = !at.length ? `Column ${site} is not in the field.` :
-    `Column ${site}, ${species}, at x ${sites.x[site].toFixed(1)}, y ${sites.y[site].toFixed(1)} Å: ` +
+    `Column ${site}, ${species}${sites.place[site] ? ", " + sites.place[site] : ""}, at x ${sites.x[site].toFixed(1)}, y ${sites.y[site].toFixed(1)} Å: ` +
     `${own.length} event${own.length === 1 ? "" : "s"}. ` + (page.tracked ?
       "Line: most probable count from all frames; band: 90 % interval; dots: single frames, fainter where less sure." :
       "Dots and band: count and 90 % interval of single frames; the film was not tracked.");
@@ -237,7 +237,7 @@ function trace() {
       const p = counts.readingConfidence[base + t] / 255;
       return counts.reading[base + t] !== MISSING && p >= from && p < to;
     }).map((t) => `M${xOf(traces.time[t]).toFixed(1)} ${yOf(counts.reading[base + t]).toFixed(1)}h0`);
-    add(svg, "path", { class: "dots", d: d.join(""), opacity,
+    if (d.length) add(svg, "path", { class: "dots", d: d.join(""), opacity,
                        "stroke-width": T > 600 ? 3 : T > 150 ? 4 : 6 });
   }
   if (page.tracked) add(svg, "path", { class: "line", d: steps(counts.occupancy) });

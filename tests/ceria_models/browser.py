@@ -153,6 +153,13 @@ class Browser:
     def focus(self, selector):
         self.run(f"document.querySelector({selector!r}).focus()")
 
+    def choose(self, selector, value):
+        """Choose an entry of a list."""
+        self.run(
+            f"(() => {{ const e = document.querySelector({selector!r}); e.value = {value!r};"
+            " e.dispatchEvent(new Event('change')); })()"
+        )
+
     def middle(self, selector):
         """Middle of an element in the window."""
         return self.run(
@@ -161,11 +168,12 @@ class Browser:
             " return [b.left + b.width / 2, b.top + b.height / 2]; })()"
         )
 
-    def dark(self):
+    def media(self, scheme, *, printed=False):
+        """Look light or dark, on a screen or on paper."""
         self.call(
-            "Emulation.setEmulatedMedia",
-            features=[{"name": "prefers-color-scheme", "value": "dark"}],
-        )
+            "Emulation.setEmulatedMedia", media="print" if printed else "screen",
+            features=[{"name": "prefers-color-scheme", "value": scheme}],
+        )  # fmt: skip
 
     def screenshot(self, file: Path, *, whole=False):
         shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)

@@ -10,11 +10,11 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ceria_models.film_traces import MISSING, Traces
-from ceria_models.film_words import decimals
 from ceria_models.overlay import COLOUR_MAPS
-from ceria_models.page_frames import ShownFrames
-from ceria_models.predicted_film import PredictedFilm
+from ceria_models.report_frames import ShownFrames
+from ceria_models.report_tables import PredictedFilm
+from ceria_models.report_traces import MISSING, Traces
+from ceria_models.report_words import decimals
 
 MOST_FRAMES = 120
 """Frames of a GIF; of more, every 2nd, 3rd, ... one."""

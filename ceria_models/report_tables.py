@@ -1,5 +1,6 @@
 """What `predict` and `track` wrote about a film, read and checked."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,19 @@ from numpy.typing import NDArray
 
 from ceria_data.grid import Field
 from ceria_models.errors import FilmDataError, NotAFilmError
-from ceria_models.film_tables import FACTS, FRAMES, open_film_tables
+from ceria_models.film_tables import ASSUMED_S, FACTS, FRAMES, READINGS, SITES
+from ceria_models.report_words import place_of
 
-REFERENCE, TRACKS, COLUMNS = "reference.npy", "tracks.parquet", "columns.parquet"
+CLASSES, REFERENCE = "site_classes.parquet", "reference.npy"
+TRACKS, COLUMNS = "tracks.parquet", "columns.parquet"
 NEEDED = {
     FRAMES: ("frame", "time_s", "dose_e_per_A2", "drift_x_A", "drift_y_A"),
+    SITES: ("site", "species", "x_A", "y_A"),
     "events.parquet": (
         "event", "kind", "species", "time_s", "time_low_s", "time_high_s", "frame", "site_from",
         "site_to", "confidence", "x_A", "y_A",
     ),
+    CLASSES: ("site", "surface", "facet"),
     "rates.parquet": (
         "kind", "surface", "facet", "n_events", "column_seconds", "rate_per_s", "rate_low",
         "rate_high",
@@ -49,6 +54,10 @@ class PredictedFilm:
         Mean of the frames, their drift taken off.
     tracked : bool
         Whether `track` has run.
+    timed : bool
+        False where the film does not say its frame time: 1/30 s is assumed, as by `track`.
+    places : list of str
+        Surface class and facet of every site, as `track` found them; empty where it did not.
     """
 
     folder: Path
@@ -59,6 +68,8 @@ class PredictedFilm:
     rates: pd.DataFrame
     reference: NDArray[np.floating]
     tracked: bool
+    timed: bool
+    places: list[str]
 
     @property
     def sampling(self) -> float:
@@ -84,8 +95,8 @@ class PredictedFilm:
     def frame_time_s(self) -> float | None:
         """From one frame to the next [s]; None for a single image of unknown exposure."""
         known = self.facts.get("frame_time_s")
-        if known:
-            return float(known)
+        if known or not self.timed:
+            return float(known or ASSUMED_S)
         steps = np.diff(self.frames["time_s"].to_numpy(dtype=np.float64))
         return float(np.median(steps)) if len(steps) and np.median(steps) > 0 else None
 
@@ -108,29 +119,62 @@ def read_predicted_film(folder: Path) -> PredictedFilm:
     FilmDataError
         If one of its files is damaged.
     """
-    opened = open_film_tables(folder)
-    if not (folder / REFERENCE).is_file():
-        raise NotAFilmError(f"{folder} has no {REFERENCE}; predict the film again")
-    frames = opened.frames.sort_values("frame", ignore_index=True)
-    require(list(frames.columns), NEEDED[FRAMES], folder / FRAMES)
-    if not np.array_equal(frames["frame"], np.arange(len(frames))):
-        raise FilmDataError(
-            f"{folder / FRAMES} does not number its frames 0 to {len(frames) - 1}; "
-            "predict the film again"
+    if not (folder / FACTS).is_file():
+        raise NotAFilmError(
+            f"{folder} holds no prediction ({FACTS} is missing); make one with: "
+            f"ceria-models predict FILM --out {folder}"
         )
-    _check_facts(opened.facts, folder / FACTS)
+    missing = [
+        name for name in (FRAMES, SITES, READINGS, REFERENCE) if not (folder / name).is_file()
+    ]
+    if missing:
+        raise NotAFilmError(
+            f"{folder} is a prediction without {', '.join(missing)}; expected the tables of a "
+            "film (single images have none): predict it again with this version"
+        )
+    facts, reference = _facts(folder), _reference(folder)
+    frames, timed = _frames(_table(folder, FRAMES), facts)
+    sites = _table(folder, SITES).sort_values("site", ignore_index=True)
+    if not len(frames) or not np.array_equal(sites["site"], np.arange(len(sites))):
+        raise FilmDataError(
+            f"{folder}: frames.parquet has {len(frames)} rows and sites.parquet numbers its "
+            f"{len(sites)} from something else than 0; predict the film again"
+        )
     tracked = (folder / TRACKS).is_file()
-    reference = _reference(folder)
     return PredictedFilm(
         folder,
-        opened.facts,
+        facts,
         frames,
-        opened.sites,
+        sites,
         _table(folder, "events.parquet") if tracked else _no_rows("events.parquet"),
         _table(folder, "rates.parquet") if tracked else _no_rows("rates.parquet"),
         reference,
         tracked,
+        timed,
+        _places(folder, len(sites)),
     )
+
+
+def _frames(frames: pd.DataFrame, facts: dict[str, Any]) -> tuple[pd.DataFrame, bool]:
+    """Give every frame a row and a time, also those that `predict` has skipped."""
+    n = max(int(frames["frame"].max()) + 1 if len(frames) else 0, int(facts.get("frames") or 0))
+    whole = frames.drop_duplicates("frame").set_index("frame").reindex(range(n)).reset_index()
+    timed = bool(whole["time_s"].notna().any())
+    if not timed:
+        step = float(facts.get("frame_time_s") or ASSUMED_S)
+        whole["time_s"] = step * np.arange(n)
+    for name in ("time_s", "drift_x_A", "drift_y_A"):
+        whole[name] = whole[name].astype(float).interpolate(limit_direction="both").fillna(0.0)
+    return whole, timed or bool(facts.get("frame_time_s"))
+
+
+def _places(folder: Path, n: int) -> list[str]:
+    """Name the surface class of every site, where `track` has written it."""
+    if not (folder / CLASSES).is_file():
+        return []
+    table = _table(folder, CLASSES).set_index("site").reindex(range(n))
+    pairs = zip(table["surface"].fillna(""), table["facet"].fillna(""), strict=True)
+    return [place_of(str(surface), str(facet)) for surface, facet in pairs]
 
 
 def _table(folder: Path, name: str) -> pd.DataFrame:
@@ -165,17 +209,19 @@ def require(names: Sequence[str], needed: Sequence[str], file: Path) -> None:
         raise FilmDataError(f"{file} has no column {', '.join(missing)}; found {', '.join(names)}")
 
 
-def _check_facts(facts: dict[str, Any], file: Path) -> None:
+def _facts(folder: Path) -> dict[str, Any]:
     try:
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         sampling = float(facts["sampling_A"])
         str(facts["source"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise FilmDataError(
-            f"{file} is damaged ({error!r}); expected JSON with source and sampling_A: "
+            f"{folder / FACTS} is damaged ({error!r}); expected JSON with source and sampling_A: "
             "predict the film again"
         ) from error
     if not 0 < sampling < np.inf:
-        raise FilmDataError(f"{file}: sampling_A is {sampling}; expected Å/pixel above 0")
+        raise FilmDataError(f"{folder / FACTS}: sampling_A is {sampling}; expected Å/pixel above 0")
+    return dict(facts)
 
 
 def _reference(folder: Path) -> NDArray[np.floating]:

@@ -15,11 +15,11 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from ceria_data.schema import SPECIES
-from ceria_models.film_traces import Traces
-from ceria_models.film_words import decimals, kind_of, place_of
 from ceria_models.overlay import COLOUR_MAPS
-from ceria_models.page_frames import ShownFrames, grey_jpeg, shrunk
-from ceria_models.predicted_film import PredictedFilm
+from ceria_models.report_frames import ShownFrames, grey_jpeg, shrunk
+from ceria_models.report_tables import PredictedFilm
+from ceria_models.report_traces import Traces
+from ceria_models.report_words import decimals, kind_of, place_of
 
 MOST_EVENTS = 5000
 """Events of a page, the most certain ones."""
@@ -125,7 +125,8 @@ def packed_counts(traces: Traces) -> str:
 
 def page_events(tables: PredictedFilm) -> list[dict[str, Any]]:
     """List the events of a page in the order of time; of very many, the most certain ones."""
-    own = tables.events.nlargest(MOST_EVENTS, "confidence").sort_values(["time_s", "event"])
+    certain = tables.events.sort_values("confidence", ascending=False, kind="stable")
+    own = certain.head(MOST_EVENTS).sort_values(["time_s", "event"])
     times = ("time_s", "time_low_s", "time_high_s")
     for name in times[1:]:
         own[name] = own[name].fillna(own["time_s"])
@@ -189,6 +190,7 @@ def page_content(
             "species": species,
             "x": _rounded(tables.sites["x_A"], 3),
             "y": _rounded(tables.sites["y_A"], 3),
+            "place": tables.places,
         },
         "traces": {"frames": traces.frames.tolist(), "time": _rounded(time[traces.frames], 6)},
         "events": events,

@@ -9,7 +9,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from ceria_models.errors import NotAFilmError
-from ceria_models.film_stack import Stack, species_of
+from ceria_models.export_stack import Stack, species_of
 
 FILE = "film.tif"
 _MOST_BYTES = 4_000_000_000

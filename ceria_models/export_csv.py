@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from ceria_models.predicted_film import PredictedFilm, open_long_table
+from ceria_models.report_tables import PredictedFilm, open_long_table
 
 
 def write_csv(tables: PredictedFilm, folder: Path) -> list[Path]:

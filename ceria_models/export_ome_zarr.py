@@ -9,7 +9,7 @@ import zarr
 from matplotlib import colormaps
 from numpy.typing import NDArray
 
-from ceria_models.film_stack import Stack, species_of
+from ceria_models.export_stack import Stack, species_of
 from ceria_models.overlay import COLOUR_MAPS
 
 VERSION = "0.5"

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from ceria_models.film_traces import MISSING, Traces
-from ceria_models.film_words import kind_of
 from ceria_models.overlay import COLOUR_MAPS, show_image
-from ceria_models.predicted_film import PredictedFilm
+from ceria_models.report_tables import PredictedFilm
+from ceria_models.report_traces import MISSING, Traces
+from ceria_models.report_words import kind_of
 
 _DPI = 110
 _UNKNOWN = np.array([0.6, 0.6, 0.6])

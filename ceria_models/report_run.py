@@ -15,15 +15,15 @@ from ceria_data.film import Film
 from ceria_data.schema import SPECIES
 from ceria_data.store import write_text
 from ceria_models.errors import NotAFilmError
-from ceria_models.film_animation import animation_gif
-from ceria_models.film_page import Picture, page_of
-from ceria_models.film_pictures import kymograph_png, timeline_png
-from ceria_models.film_rows import columns_between, longest_row, outer_columns
-from ceria_models.film_traces import MISSING, Traces, read_traces
-from ceria_models.film_words import decimals
 from ceria_models.overlay import draw_overlay
-from ceria_models.page_frames import ShownFrames, choose_frames, film_of_tables, show_frames
-from ceria_models.predicted_film import PredictedFilm, read_predicted_film
+from ceria_models.report_animation import animation_gif
+from ceria_models.report_frames import ShownFrames, choose_frames, film_of_tables, show_frames
+from ceria_models.report_page import Picture, page_of
+from ceria_models.report_pictures import kymograph_png, timeline_png
+from ceria_models.report_rows import columns_between, longest_row, outer_columns
+from ceria_models.report_tables import PredictedFilm, read_predicted_film
+from ceria_models.report_traces import MISSING, Traces, read_traces
+from ceria_models.report_words import decimals
 
 PAGE, PICTURES, ANIMATION, MAP = "report.html", "pictures", "film.gif", "occupancy_map.png"
 _FEWEST = 4
@@ -114,7 +114,10 @@ def run_report(
         if shown is not None and wishes.animation:
             (staging / PICTURES / ANIMATION).write_bytes(animation_gif(tables, traces, shown))
         notes = [] if film is not None else [f"No frames are shown: {note}."]
-        notes += list(film.notes) if film is not None else []
+        own = tables.facts.get("notes")
+        notes += list(film.notes) if own is None and film is not None else list(own or ())
+        if not tables.timed and n > 1:
+            notes.append("The film does not say its frame time: 30 frames/s are assumed.")
         if not tables.tracked:
             notes.append("Counts are those of single frames: ceria-models track has not run.")
         write_text(staging / PAGE, page_of(tables, traces, shown, notes, pictures))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ceria_models.errors import FilmDataError
 from ceria_models.film_tables import READINGS
-from ceria_models.predicted_film import TRACKS, PredictedFilm, open_long_table
+from ceria_models.report_tables import TRACKS, PredictedFilm, open_long_table
 
 MISSING = 255
 """Count of a column that is not in the field in a frame."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceria_data.errors import MissingExtraError
-from ceria_models.film_stack import Stack, species_of
+from ceria_models.export_stack import Stack, species_of
 
 _MAPPED = "frames.npy"
 

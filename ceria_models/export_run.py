@@ -8,12 +8,12 @@ from typing import Any
 from uuid import uuid4
 
 from ceria_data.errors import OutputError
-from ceria_models.film_csv import write_csv
-from ceria_models.film_hyperspy import write_hyperspy
-from ceria_models.film_imagej import write_imagej
-from ceria_models.film_ome_zarr import write_ome_zarr
-from ceria_models.film_stack import Stack, stack_of
-from ceria_models.predicted_film import PredictedFilm, read_predicted_film
+from ceria_models.export_csv import write_csv
+from ceria_models.export_hyperspy import write_hyperspy
+from ceria_models.export_imagej import write_imagej
+from ceria_models.export_ome_zarr import write_ome_zarr
+from ceria_models.export_stack import Stack, stack_of
+from ceria_models.report_tables import PredictedFilm, read_predicted_film
 
 Writer = Callable[[PredictedFilm, int, Path], list[Path]]
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from ceria_data.film import Film
 from ceria_data.schema import PAINT_RADIUS, SPECIES
 from ceria_models.errors import NotAFilmError
-from ceria_models.film_traces import MISSING, Traces, read_traces
-from ceria_models.page_frames import film_of_tables
-from ceria_models.predicted_film import PredictedFilm
+from ceria_models.report_frames import film_of_tables
+from ceria_models.report_tables import PredictedFilm
+from ceria_models.report_traces import MISSING, Traces, read_traces
 
 
 @dataclass(frozen=True)
