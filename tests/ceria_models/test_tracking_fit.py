@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ceria_models.errors import FilmTableError
-from ceria_models.tracking_fit import Film, fit_tracking
+from ceria_models.tracking_fit import Film, calm, false_changes, fit_tracking
 from ceria_models.tracking_settings import (
     OFFSETS,
     EvidenceSettings,
@@ -57,3 +57,45 @@ def test_the_settings_of_the_package_say_where_they_come_from(tmp_path):
     (tmp_path / "own.json").write_text('{"evidence": {}}')
     with pytest.raises(FilmTableError, match=r"own\.json cannot be read as settings"):
         load_settings(tmp_path / "own.json")
+
+
+def flickering(rng, columns, frames):
+    """Readings that fall to one side for some frames on end, of columns that never change."""
+    truth = np.full((columns, frames), 4)
+    noise = rng.normal(size=(columns, frames))
+    for frame in range(1, frames):
+        noise[:, frame] = 0.9 * noise[:, frame - 1] + np.sqrt(0.19) * noise[:, frame]
+    x = truth + 0.45 * noise
+    p = np.exp(-0.5 / 0.45**2 * (x[..., None] - np.arange(9)) ** 2) * ([0.01] + [1] * 8)
+    p /= p.sum(axis=-1, keepdims=True)
+    return Film(p.astype(np.float32), truth, np.arange(frames) / 30, np.full(frames, 300.0))
+
+
+def test_still_films_raise_the_temperature_until_they_stay_still():
+    rng = np.random.default_rng(0)
+    films = [flickering(rng, 40, 100)]
+    start = EvidenceSettings(prior=tuple(np.array([0.01] + [1] * 8) / 8.01))
+    number, seconds = false_changes(films, start, MOTION)
+    assert number > 10
+    assert seconds == pytest.approx(40 * 99 / 30)
+    calmer = calm(films, start, MOTION, most=10.0)
+    assert calmer.log_temperature > 0.4
+    assert false_changes(films, calmer, MOTION)[0] <= 10 * seconds / 1000
+    assert calm(films, calmer, MOTION, most=10.0) == calmer
+
+
+def test_true_changes_are_not_false():
+    film = film_of(np.random.default_rng(1), 30, 60, biased=0.0)
+    p, truth = film.p.copy(), film.truth.copy()
+    for column in range(15):
+        other = np.flatnonzero(truth[:, 0] == truth[column, 0] - 1)
+        if len(other):
+            p[column, 30:] = film.p[other[0], 30:]
+            truth[column, 30:] -= 1
+    changed = Film(p, truth, film.times, film.dose)
+    told = Film(p, film.truth, film.times, film.dose)  # as if nothing had changed
+    settings = EvidenceSettings(prior=tuple(np.array([0.01] + [1] * 8) / 8.01))
+    real = int((np.diff(truth, axis=1) < 0).sum())
+    assert real >= 8
+    assert false_changes([changed], settings, MOTION)[0] == 0
+    assert false_changes([told], settings, MOTION)[0] >= real - 1
