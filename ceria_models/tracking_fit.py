@@ -8,8 +8,15 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from ceria_models.chains import smooth
+from ceria_models.changes import find_changes, moment_of
 from ceria_models.evidence import log_likelihood
-from ceria_models.film_chain import first_chain, learned_prior
+from ceria_models.film_chain import (
+    Columns,
+    first_chain,
+    fit_chain,
+    learned_prior,
+    smoothed_blocks,
+)
 from ceria_models.tracking_settings import EvidenceSettings, MotionSettings
 
 Floats = NDArray[np.float64]
@@ -17,6 +24,10 @@ Floats = NDArray[np.float64]
 LENGTHS = (1, 4, 16, 64, 256)
 """Frames of the stretches on which the settings are judged, beside whole films: a temperature
 that suits one frame does not suit a hundred."""
+FALSE_CHANGES = 1.0
+"""In 1,000 seconds of one column that stays as it is."""
+_RAISE, _RAISES = 1.25, 12
+_NEAR_S = 0.2
 _SMALLEST = 1e-12
 _STEPS = 300
 _ROUNDS = 2
@@ -146,6 +157,75 @@ def fit_tracking(
     before, after = (_surprise(pieces, each, motion) for each in (plain, settings))
     on_progress(_STEPS, _STEPS)
     return FittedEvidence(settings, before, after)
+
+
+def calm(
+    films: Sequence[Film],
+    settings: EvidenceSettings,
+    motion: MotionSettings,
+    most: float = FALSE_CHANGES,
+) -> EvidenceSettings:
+    """Raise the temperature until columns that stay as they are seem to change rarely.
+
+    The probability of true counts hardly depends on rare false changes, the list of events does:
+    a net whose reading sits between two counts falls to one side for some frames.
+
+    Parameters
+    ----------
+    films : sequence of Film
+    settings : EvidenceSettings
+        As from `fit_tracking`.
+    motion : MotionSettings
+    most : float
+        False changes allowed in 1,000 seconds of one column.
+
+    Returns
+    -------
+    EvidenceSettings
+    """
+    for _ in range(_RAISES):
+        number, seconds = false_changes(films, settings, motion)
+        if number <= most * seconds / 1000:
+            break
+        higher = settings.log_temperature + float(np.log(_RAISE))
+        settings = settings.model_copy(update={"log_temperature": higher})
+    return settings
+
+
+def false_changes(
+    films: Sequence[Film], settings: EvidenceSettings, motion: MotionSettings
+) -> tuple[int, float]:
+    """Count changes that tracking finds and the truth has not.
+
+    Parameters
+    ----------
+    films : sequence of Film
+    settings : EvidenceSettings
+    motion : MotionSettings
+
+    Returns
+    -------
+    number : int
+        Changes more probable than not, without a true one of the same sign within 0.2 s.
+    seconds : float
+        Length of the films times their columns.
+    """
+    number, seconds = 0, 0.0
+    for film in films:
+        columns = Columns(film.p, np.arange(len(film.p)), film.times, film.dose)
+        chain = fit_chain(columns, settings, motion)
+        steps = np.diff(film.truth, axis=1)
+        seconds += len(film.p) * float(film.times[-1] - film.times[0])
+        for part, found in smoothed_blocks(columns, settings, chain):
+            for flux, rate, sign in (
+                (found.gain, chain.gain_per_s, 1), (found.loss, chain.loss_per_s, -1),
+            ):  # fmt: skip
+                for change in find_changes(flux, film.times, rate, gain=sign > 0):
+                    at = moment_of(change.step, change.mass, film.times).time
+                    true = np.flatnonzero(sign * steps[part.start + change.site] > 0)
+                    near = np.abs(film.times[true + 1] - at) <= _NEAR_S
+                    number += change.probability > 0.5 and not near.any()
+    return number, seconds
 
 
 def plain_settings(settings: EvidenceSettings) -> EvidenceSettings:

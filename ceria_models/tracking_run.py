@@ -95,31 +95,7 @@ def run_tracking(
     staging = folder / f".track.{uuid4().hex}.staging"
     staging.mkdir()
     try:
-        scratch = staging / "scratch"
-        scratch.mkdir()
-        readings = read_readings(tables, scratch)
-        found = merge_sites(tables.sites, settings.lattice_parameter_A)
-        fill_merged(readings, found)
-        tracked = write_tracks(tables, found, readings, settings, staging / TRACKS, on_progress)
-        classes = classify(found, tracked.presence > 0.5, _field(tables))
-        events = _events(tables, found, tracked, settings)
-        exposure = _exposure(tables, readings, found)
-        rates = event_rates(events, found.table[["species"]].join(classes), exposure, confidence)
-        listed = events[events["confidence"] >= confidence].reset_index(drop=True)
-        intervals = chosen or stable_intervals(listed["frame"].tolist(), len(tables.frames))
-        times = tables.frames["time_s"].to_numpy(dtype=float)
-        write_structures(staging, staging / TRACKS, intervals, found, readings, times)
-        del readings
-        named = _named(listed, tables, found)
-        named.to_parquet(staging / EVENTS, index=False)
-        rates.to_parquet(staging / RATES, index=False)
-        _site_table(tables, found, classes, tracked, exposure).to_parquet(
-            staging / CLASSES, index=False
-        )
-        warnings = _warnings(tables, found, tracked)
-        facts = _facts(tables, found, tracked, settings, confidence, named, warnings)
-        facts["intervals"] = [[i.start, i.stop] for i in intervals]
-        write_text(staging / TRACK, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        facts, warnings = _write(staging, tables, settings, confidence, chosen, on_progress)
         _publish(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -127,6 +103,41 @@ def run_tracking(
         key: facts[key] for key in ("frames", "sites", "lattice", "events", "rate_per_s")
     }
     return shown | {"events table": str(folder / EVENTS)}, warnings
+
+
+def _write(
+    staging: Path,
+    tables: FilmTables,
+    settings: TrackingSettings,
+    confidence: float,
+    chosen: list[Interval],
+    on_progress: Callable[[str, int, int], None],
+) -> tuple[dict[str, Any], list[str]]:
+    """Write all that a tracking makes into a folder; give the facts and the warnings."""
+    scratch = staging / "scratch"
+    scratch.mkdir()
+    readings = read_readings(tables, scratch)
+    found = merge_sites(tables.sites, settings.lattice_parameter_A)
+    fill_merged(readings, found)
+    tracked = write_tracks(tables, found, readings, settings, staging / TRACKS, on_progress)
+    classes = classify(found, tracked.presence > 0.5, _field(tables))
+    exposure = _exposure(tables, readings, found)
+    events = _events(tables, found, tracked, settings)
+    rates = event_rates(events, found.table[["species"]].join(classes), exposure, confidence)
+    rates.to_parquet(staging / RATES, index=False)
+    listed = events[events["confidence"] >= confidence].reset_index(drop=True)
+    intervals = chosen or stable_intervals(listed["frame"].tolist(), len(tables.frames))
+    times = tables.frames["time_s"].to_numpy(dtype=float)
+    write_structures(staging, staging / TRACKS, intervals, found, readings, times)
+    _named(listed, tables, found).to_parquet(staging / EVENTS, index=False)
+    of_sites = _site_table(tables, found, classes, tracked, exposure)
+    of_sites.to_parquet(staging / CLASSES, index=False)
+    warnings = _warnings(tables, found, tracked)
+    facts = _facts(tables, found, tracked, settings, confidence, listed, warnings)
+    numbers = tables.frames["frame"].tolist()
+    facts["intervals"] = [[numbers[i.start], numbers[i.stop - 1]] for i in intervals]
+    write_text(staging / TRACK, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    return facts, warnings
 
 
 def _publish(staging: Path, folder: Path) -> None:

@@ -321,6 +321,16 @@ def test_large_readings_lie_on_the_disk(tmp_path, monkeypatch):
     np.testing.assert_allclose(readings.p, film.p, atol=1e-6)
 
 
+def test_blocks_of_columns_give_the_same_tables(active, tmp_path, monkeypatch):
+    """What bounds the memory changes nothing."""
+    film, folder = active
+    monkeypatch.setattr("ceria_models.film_chain._BYTES", 3e6)
+    other = film.write(tmp_path / "film")
+    run_tracking(other, settings=settings_of(film))
+    for name in ("tracks", "events", "rates", "interfaces"):
+        pd.testing.assert_frame_equal(table(other, name), table(folder, name), rtol=1e-5)
+
+
 def test_depths_are_averaged_while_the_count_stays():
     z = np.array([np.nan, 2.0, 4.0, 9.0, np.nan])
     count = np.array([5, 5, 5, 4, 3])
