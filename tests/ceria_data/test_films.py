@@ -11,6 +11,7 @@ from ceria_data.card import dataset_card
 from ceria_data.compare import compare, regenerate
 from ceria_data.config import config_from_yaml, recipe_digest, resolved_yaml
 from ceria_data.dataset import open_dataset
+from ceria_data.digest import labels_leaf
 from ceria_data.draw import structure_entries
 from ceria_data.errors import CeriaError, ConfigError, NotADatasetError, StructureError
 from ceria_data.facts import dataset_facts
@@ -22,8 +23,8 @@ from ceria_data.part import files_of_splits, write_part
 from ceria_data.plan import plan, plan_facts
 from ceria_data.repair import repair
 from ceria_data.scattering import exit_waves
-from ceria_data.schema import EVENTS, EXPOSURES, FILM_TABLES, SAMPLES
-from ceria_data.simulate import cell_of, field_of, settings_of
+from ceria_data.schema import EVENTS, EXPOSURES, FILM_TABLES, SAMPLES, TABLES
+from ceria_data.simulate import cell_of, field_of, label_structure, settings_of
 from ceria_data.store import read_manifest, read_table, write_table
 from ceria_data.targets import class_map, volume
 from ceria_data.verify import verify
@@ -524,3 +525,17 @@ def test_a_still_dataset_has_no_films_in_a_split():
     film = "phonons: 1, override: {film: {tilt_per_s: 1}}}"
     with pytest.raises(ConfigError, match="train overrides film"):
         tiny_config(("structures: 4, phonons: 1}", f"structures: 4, {film}"))
+
+
+def test_still_datasets_are_as_they_were_before_films():
+    mini = open_dataset("ceria-columns-mini")
+    text = (mini.folder / "config.yaml").read_text("utf-8")
+    config = config_from_yaml(text)
+    assert resolved_yaml(config) == text
+    assert recipe_digest(config) == mini.manifest["recipe_digest"]
+    assert plan(config).layout == mini.layout
+    for entry in structure_entries(config)[::75]:
+        tables = [(mini.rows_of(spec, entry.row), spec) for spec in TABLES]
+        masks = [mini.read(name, entry.row) for name in ("occupancy", "volume")]
+        again = label_structure(config, entry, mini.layout.planes)
+        assert again.digest == labels_leaf(tables, *masks)
