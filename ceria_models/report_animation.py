@@ -68,7 +68,7 @@ def _draw(
     per_A = size[0] / tables.field.extent[1]
     t = int(np.searchsorted(traces.frames, frame))
     own = tables.sites[tables.sites["species"] == species]
-    colours = _colours(species, traces.most)
+    colours = _colours(species, traces.most_of(own["site"].to_numpy()))
     for site, x, y in own[["site", "x_A", "y_A"]].itertuples(index=False):
         count = int(traces.occupancy[site, t])
         if count != MISSING:

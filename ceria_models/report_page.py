@@ -82,7 +82,7 @@ def page_of(
         title=tables.name,
         summary=_summary(tables, events),
         warnings=_warnings(tables, notes),
-        facts=_facts(tables, traces),
+        facts=_facts(tables),
         rates=_rates(tables.rates),
         tracked=tables.tracked,
         folder=tables.folder.name,
@@ -199,7 +199,10 @@ def page_content(
             name: {"words": kind_of(name).words, "colour": kind_of(name).colour}
             for name in dict.fromkeys(event["kind"] for event in events)
         },
-        "colours": {name: _colours(name, traces.most) for name in SPECIES},
+        "colours": {
+            name: _colours(name, traces.most_of((tables.sites["species"] == name).to_numpy()))
+            for name in SPECIES
+        },
     }
 
 
@@ -240,10 +243,11 @@ def _warnings(tables: PredictedFilm, notes: Sequence[str]) -> list[str]:
     return found + list(notes)
 
 
-def _facts(tables: PredictedFilm, traces: Traces) -> list[tuple[str, str]]:
+def _facts(tables: PredictedFilm) -> list[tuple[str, str]]:
     facts, step, n = tables.facts, tables.frame_time_s, len(tables.frames)
     doses = tables.frames["dose_e_per_A2"].dropna()
     height, width = tables.field.extent
+    across, down = np.ptp(tables.drift, axis=0)
     known = [("frames", f"{n:,}")]
     if step:
         known += [("frame time", f"{1000 * step:.3g} ms"), ("length", f"{n * step:.3g} s")]
@@ -255,7 +259,7 @@ def _facts(tables: PredictedFilm, traces: Traces) -> list[tuple[str, str]]:
         ("pixel size", f"{tables.sampling:.4g} Å"),
         ("field", f"{0.1 * width:.3g} × {0.1 * height:.3g} nm"),
         ("model", f"{facts.get('model', '?')} {facts.get('model_version', '')}".strip()),
-        ("largest count", f"{traces.most} atoms"),
+        ("drift", f"{across:.2g} × {down:.2g} Å"),
         ("software", f"ceria {facts.get('software', '?')}"),
     ]
     return known

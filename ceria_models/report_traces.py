@@ -53,8 +53,12 @@ class Traces:
     @property
     def most(self) -> int:
         """Largest count, at least 1."""
-        known = self.occupancy[self.occupancy != MISSING]
-        return max(1, int(known.max(initial=0)))
+        return self.most_of(slice(None))
+
+    def most_of(self, own: Any) -> int:
+        """Largest count of some sites, a mask or their numbers; at least 1."""
+        counts = self.occupancy[own]
+        return max(1, int(counts[counts != MISSING].max(initial=0)))
 
 
 def read_traces(
