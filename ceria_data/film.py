@@ -166,7 +166,12 @@ def check_frames(shape: Sequence[int], dtype: "np.dtype[Any]", source: str) -> N
         raise FilmError(f"{source} is empty: its shape is {tuple(shape)}")
 
 
-def open_film(source: str | Path, split: str | None = None, limit: int | None = None) -> Film:
+def open_film(
+    source: str | Path,
+    split: str | None = None,
+    limit: int | None = None,
+    particle: int | None = None,
+) -> Film:
     """Open a film for reading.
 
     Parameters
@@ -178,6 +183,8 @@ def open_film(source: str | Path, split: str | None = None, limit: int | None = 
         Of a dataset.
     limit : int, optional
         The first frames only.
+    particle : int, optional
+        Of a dataset; it has to be named where there are several films.
 
     Returns
     -------
@@ -186,7 +193,7 @@ def open_film(source: str | Path, split: str | None = None, limit: int | None = 
     Raises
     ------
     FilmError
-        If there is no such source, or it holds no frames.
+        If there is no such source, or it holds no frames, or several films.
     MissingExtraError
         If the format needs an extra that is not installed.
 
@@ -200,9 +207,10 @@ def open_film(source: str | Path, split: str | None = None, limit: int | None = 
     if (path / MANIFEST).is_file() or (not path.exists() and str(source) in bundled_datasets()):
         from ceria_data.film_dataset import film_of_dataset
 
-        return film_of_dataset(path, split, limit)
-    if split is not None:
-        raise FilmError(f"{source} is no dataset and has no splits; leave out --split")
+        return film_of_dataset(path, split, limit, particle)
+    for name, value in (("split", split), ("particle", particle)):
+        if value is not None:
+            raise FilmError(f"{source} is no dataset and has no {name}s; leave out --{name}")
     film = _film_of_file(path)
     return film if limit is None else selected(film, stop=limit)
 

@@ -4,16 +4,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from ceria_data.dataset import open_dataset
+from ceria_data.dataset import Dataset, open_dataset
 from ceria_data.detector import electrons
+from ceria_data.errors import FilmError
 from ceria_data.film import Film
 from ceria_data.parameters import camera_from_row
 
 
-def film_of_dataset(source: str | Path, split: str | None = None, limit: int | None = None) -> Film:
+def film_of_dataset(
+    source: str | Path,
+    split: str | None = None,
+    limit: int | None = None,
+    particle: int | None = None,
+) -> Film:
     """Open the images of a dataset, as electrons.
 
     Parameters
@@ -23,11 +28,18 @@ def film_of_dataset(source: str | Path, split: str | None = None, limit: int | N
     split : str, optional
     limit : int, optional
         The first images only.
+    particle : int, optional
+        The images of one particle only; in a dataset of films, its film.
 
     Returns
     -------
     Film
         Its `samples` are the rows of `samples.parquet`.
+
+    Raises
+    ------
+    FilmError
+        If there is no such particle, or there are several films and none is chosen.
 
     Examples
     --------
@@ -35,40 +47,74 @@ def film_of_dataset(source: str | Path, split: str | None = None, limit: int | N
     >>> len(film), len(film.samples), film.energy_keV
     (120, 120, 300.0)
     """
-    dataset = open_dataset(source, split)
-    n = len(dataset) if limit is None else min(limit, len(dataset))
+    return film_of_samples(open_dataset(source, split), limit, particle)
+
+
+def film_of_samples(
+    dataset: Dataset, limit: int | None = None, particle: int | None = None
+) -> Film:
+    """Take the images of an open dataset for the frames of a film; see `film_of_dataset`.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Perhaps `Dataset.at_dose`.
+    limit, particle : int, optional
+
+    Returns
+    -------
+    Film
+
+    Raises
+    ------
+    FilmError
+    """
+    chosen = _chosen(dataset, particle)[:limit]
+    samples = dataset.samples.iloc[chosen]
 
     def read(start: int, stop: int) -> NDArray[Any]:
         images = np.empty((stop - start, *dataset.field.shape))
-        for at, row in enumerate(range(start, stop)):
-            sample = dataset[row]
+        for at, row in enumerate(chosen[start:stop]):
+            sample = dataset[int(row)]
             images[at] = electrons(sample.counts, camera_from_row(sample.parameters))
         return images
 
-    frame_time, notes = _timing(dataset.samples[:n])
+    steps = np.diff(samples["time_s"].to_numpy(dtype=np.float64))
+    timed = dataset.has_films and len(steps)
     return Film(
-        source=str(source),
+        source=str(dataset.folder),
         shape=dataset.field.shape,
-        n_frames=n,
+        n_frames=len(chosen),
         read=read,
         sampling=dataset.field.sampling,
-        frame_time_s=frame_time,
-        dose_e_per_A2=_the_one(dataset.samples["dose_e_per_A2"][:n]),
-        energy_keV=_the_one(dataset.samples["energy_keV"][:n]),
-        notes=notes,
-        samples=tuple(int(row) for row in dataset.samples["sample"][:n]),
+        frame_time_s=float(f"{steps.mean():.7g}") if timed else None,
+        dose_e_per_A2=_the_one(samples["dose_e_per_A2"]),
+        energy_keV=_the_one(samples["energy_keV"]),
+        samples=tuple(int(row) for row in samples["sample"]),
     )
 
 
-def _timing(samples: pd.DataFrame) -> tuple[float | None, tuple[str, ...]]:
-    """Find the time between frames of a particle, the same for all of them."""
-    follows = (samples["particle"].diff() == 0) & (samples["frame"].diff() == 1)
-    steps = samples["time_s"].diff()[follows]
-    if len(steps) == 0 or not steps.min() > 0 or steps.max() > 1.001 * steps.min():
-        return None, ()
-    films = int((~follows).sum())
-    note = f"it holds {films} films, one after the other; choose one by its split or its frames"
-    return float(f"{steps.mean():.7g}"), (note,) if films > 1 else ()
+def _chosen(dataset: Dataset, particle: int | None) -> NDArray[np.intp]:
+    """Positions of the images in the dataset: of all particles, or of one."""
+    particles = dataset.samples["particle"].to_numpy()
+    there = np.unique(particles).tolist()
+    if particle is None and dataset.has_films and len(there) > 1:
+        raise FilmError(
+            f"{dataset.folder} holds {len(there)} films, of particles {_listed(there)}; choose one "
+            "with --particle"
+        )
+    if particle is None:
+        return np.arange(len(particles))
+    if particle not in there:
+        raise FilmError(
+            f"{dataset.folder} has no particle {particle} there; expected one of {_listed(there)}"
+        )
+    return np.flatnonzero(particles == particle)
+
+
+def _listed(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:12]))
+    return shown + (f" … {numbers[-1]}" if len(numbers) > 12 else "")
 
 
 def _the_one(values: Any) -> float | None:

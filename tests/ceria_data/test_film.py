@@ -4,14 +4,12 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from ceria_data.dataset import open_dataset
 from ceria_data.detector import electrons
 from ceria_data.errors import FilmError
 from ceria_data.film import film_of_array, open_film
-from ceria_data.film_dataset import _timing
 from ceria_data.parameters import camera_from_row
 
 
@@ -80,17 +78,6 @@ def test_files_have_no_splits(tmp_path):
         open_film(tmp_path / "film.npy", split="test")
     with pytest.raises(FilmError, match="neither a film nor a dataset"):
         open_film(tmp_path / "nothing.npy")
-
-
-def test_times_of_a_dataset_of_films():
-    rows = {"particle": [0, 0, 0], "frame": [0, 1, 2], "time_s": [0.0, 0.04, 0.08]}
-    assert _timing(pd.DataFrame(rows)) == (0.04, ())
-    rows = {"particle": [0, 0, 1, 1], "frame": [0, 1, 0, 1], "time_s": [0.0, 0.04, 0.0, 0.04]}
-    frame_time, notes = _timing(pd.DataFrame(rows))
-    assert frame_time == 0.04
-    assert "2 films" in notes[0]
-    rows = {"particle": [0, 0, 1], "frame": [0, 0, 0], "time_s": [0.0, 0.0, 0.0]}
-    assert _timing(pd.DataFrame(rows)) == (None, ())
 
 
 def test_examples_of_the_page_about_films_run(capsys):

@@ -13,8 +13,9 @@ from ceria_data.config import config_from_yaml, recipe_digest, resolved_yaml
 from ceria_data.dataset import open_dataset
 from ceria_data.digest import labels_leaf
 from ceria_data.draw import structure_entries
-from ceria_data.errors import CeriaError, ConfigError, NotADatasetError, StructureError
+from ceria_data.errors import CeriaError, ConfigError, FilmError, NotADatasetError, StructureError
 from ceria_data.facts import dataset_facts
+from ceria_data.film import open_film
 from ceria_data.film_labels import label_film
 from ceria_data.film_simulation import simulate_film
 from ceria_data.limits_build import build_limits
@@ -49,6 +50,21 @@ def films(folder, tmp_path):
 @pytest.fixture(scope="module")
 def dataset(folder):
     return open_dataset(folder)
+
+
+def test_one_particle_is_a_film_and_all_of_them_are_none(dataset, folder):
+    particles = sorted(set(dataset.samples["particle"].tolist()))
+    assert len(particles) > 1
+    with pytest.raises(FilmError, match=f"holds {len(particles)} films.*--particle"):
+        open_film(folder)
+    with pytest.raises(FilmError, match="no particle 99"):
+        open_film(folder, particle=99)
+    film = open_film(folder, particle=particles[1])
+    own = dataset.samples[dataset.samples["particle"] == particles[1]]
+    assert film.samples == tuple(own["sample"])
+    assert film.frame_time_s == pytest.approx(own["time_s"].diff().iloc[1], rel=1e-6)
+    np.testing.assert_array_equal(film.frames(1, 2)[0], dataset[int(own.index[1])].counts)
+    assert len(open_film(folder, particle=particles[1], limit=2)) == 2
 
 
 def digests(folder):
