@@ -15,7 +15,7 @@ from ceria_data import __version__
 from ceria_data.errors import OutputError
 from ceria_data.store import write_text
 from ceria_models.changes import find_changes
-from ceria_models.errors import FilmTableError
+from ceria_models.errors import TrackingError
 from ceria_models.event_rates import event_rates
 from ceria_models.film_events import NOWHERE, film_events, no_events
 from ceria_models.film_sites import FilmSites, classify, merge_sites, neighbours_of
@@ -81,11 +81,11 @@ def run_tracking(
     ------
     OutputError
         If the film is tracked already, without `overwrite`.
-    NotAFilmError, FilmDataError, FilmTableError
+    FilmFolderError, FilmTableError, TrackingError
         If the folder, its tables or the options cannot be used.
     """
     if not 0 < confidence <= 1:
-        raise FilmTableError(f"the confidence is {confidence:g}; expected more than 0, at most 1")
+        raise TrackingError(f"the confidence is {confidence:g}; expected more than 0, at most 1")
     tables = open_film_tables(folder)
     if (folder / TRACK).exists() and not overwrite:
         raise OutputError(f"{folder} is tracked already; replace its tracks with --overwrite")
@@ -153,7 +153,7 @@ def _refuse_other_classes(tables: FilmTables, settings: TrackingSettings) -> Non
     for species in set(tables.sites["species"]):
         classes = len(settings.evidence[species].prior)
         if classes != tables.max_count + 1:
-            raise FilmTableError(
+            raise TrackingError(
                 f"the readings have the classes 0 to {tables.max_count}, the settings of tracking "
                 f"for {species} 0 to {classes - 1}; fit settings for this net "
                 "(benchmarks/tracking.py) and give them with --settings"
@@ -165,7 +165,7 @@ def _positions(tables: FilmTables, frames: Sequence[int] | None) -> list[Interva
     numbers = tables.frames["frame"].tolist()
     lost = [frame for frame in frames or () if frame not in numbers]
     if lost:
-        raise FilmTableError(
+        raise TrackingError(
             f"frame {lost[0]} is not in the film; its frames are {min(numbers)} to {max(numbers)}"
         )
     at = sorted({numbers.index(frame) for frame in frames or ()})

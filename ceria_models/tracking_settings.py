@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ceria_data.schema import SPECIES
-from ceria_models.errors import FilmTableError
+from ceria_models.errors import TrackingError
 
 SETTINGS = "tracking.json"
 OFFSETS = (-2, -1, 0, 1, 2)
@@ -113,7 +113,7 @@ def load_settings(file: Path | None = None) -> TrackingSettings:
 
     Raises
     ------
-    FilmTableError
+    TrackingError
         If the file cannot be read as settings.
 
     Examples
@@ -128,7 +128,7 @@ def load_settings(file: Path | None = None) -> TrackingSettings:
             text = file.read_text("utf-8")
         return TrackingSettings.model_validate_json(text)
     except (OSError, UnicodeDecodeError, ValidationError) as error:
-        raise FilmTableError(f"{file} cannot be read as settings of tracking: {error}") from error
+        raise TrackingError(f"{file} cannot be read as settings of tracking: {error}") from error
 
 
 def fit_prior(columns: pd.DataFrame, max_count: int, empty: float) -> dict[str, tuple[float, ...]]:

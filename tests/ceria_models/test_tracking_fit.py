@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ceria_models.errors import FilmTableError
+from ceria_models.errors import TrackingError
 from ceria_models.tracking_fit import Film, calm, false_changes, fit_tracking
 from ceria_models.tracking_settings import (
     OFFSETS,
@@ -55,7 +55,7 @@ def test_the_settings_of_the_package_say_where_they_come_from(tmp_path):
     (tmp_path / "own.json").write_text(settings.model_dump_json())
     assert load_settings(tmp_path / "own.json") == settings
     (tmp_path / "own.json").write_text('{"evidence": {}}')
-    with pytest.raises(FilmTableError, match=r"own\.json cannot be read as settings"):
+    with pytest.raises(TrackingError, match=r"own\.json cannot be read as settings"):
         load_settings(tmp_path / "own.json")
 
 
