@@ -112,8 +112,9 @@ def open_film_tables(folder: Path) -> FilmTables:
         raise FilmTableError(f"{folder / SITES}: species {strange}; expected {', '.join(SPECIES)}")
     if not np.isfinite(sites[["x_A", "y_A"]].to_numpy(float)).all():
         raise FilmTableError(f"{folder / SITES}: x_A or y_A is not a finite number")
-    frames, timed = _timed(folder, frames)
-    return FilmTables(folder, sites, frames, _facts(folder), _max_count(schema.names), timed)
+    facts = _facts(folder)
+    frames, timed = _timed(folder, frames, facts)
+    return FilmTables(folder, sites, frames, facts, _max_count(schema.names), timed)
 
 
 def read_readings(tables: FilmTables, scratch: Path) -> Readings:
@@ -219,7 +220,7 @@ def _need(file: Path, there: list[str], needed: tuple[str, ...]) -> None:
         raise FilmTableError(f"{file} lacks {', '.join(missing)}; predict the film again")
 
 
-def _timed(folder: Path, frames: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+def _timed(folder: Path, frames: pd.DataFrame, facts: dict[str, Any]) -> tuple[pd.DataFrame, bool]:
     """Frames in the order of their times; without times, of their numbers."""
     if frames["frame"].duplicated().any() or not len(frames):
         raise FilmTableError(f"{folder / FRAMES} lists a frame twice, or none; predict again")
@@ -227,7 +228,9 @@ def _timed(folder: Path, frames: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
         frames = frames.assign(dose_e_per_A2=np.nan)
     known = "time_s" in frames and np.isfinite(frames["time_s"].to_numpy(float)).all()
     if not known:
-        frames = frames.assign(time_s=frames["frame"] * ASSUMED_S)
+        step = float(facts.get("frame_time_s") or np.nan)
+        known = bool(0 < step < np.inf)
+        frames = frames.assign(time_s=frames["frame"] * (step if known else ASSUMED_S))
     frames = frames.sort_values(["time_s", "frame"], kind="stable").reset_index(drop=True)
     if (np.diff(frames["time_s"].to_numpy(float)) <= 0).any():
         raise FilmTableError(f"{folder / FRAMES}: two frames have the same time_s; predict again")

@@ -234,6 +234,11 @@ def test_unknown_frame_times_are_assumed_and_told(tmp_path):
     assert "does not say its frame time" in warnings[0]
     facts = json.loads((folder / "track.json").read_text())
     assert facts["warnings"] == warnings
+    assert table(folder, "tracks")["time_s"].max() == pytest.approx(9 / 30)
+    (folder / "prediction.json").write_text('{"frame_time_s": 0.5}')
+    _, warnings = run_tracking(folder, settings=settings_of(film), overwrite=True)
+    assert not any("frame time" in text for text in warnings)
+    assert table(folder, "tracks")["time_s"].max() == pytest.approx(4.5)
 
 
 def test_skipped_frames_keep_their_numbers(tmp_path):
