@@ -11,9 +11,9 @@
     ├── ExportError             1   an exported file that does not say what the model says
     ├── EvaluationError         2   files of figures that cannot be read, or do not belong together
     ├── SubmissionError         1   a submission, or the leaderboard, that is not as it should be
-    ├── NotAFilmError           2   a folder that holds no prediction of a film
-    ├── TrackingError           2   settings or options that do not fit the tables of a film
-    ├── FilmDataError           1   tables of a film that are damaged, or do not belong together
+    ├── FilmFolderError         2   a folder that holds no predicted film, or too little of one
+    ├── FilmTableError          1   a table of a predicted film that is damaged
+    ├── TrackingError           2   settings or options that do not fit a predicted film
     └── WeightsError            1   weights that are not as they should be
 """
 
@@ -56,18 +56,18 @@ class SubmissionError(CeriaError):
     exit_code = 1
 
 
-class NotAFilmError(CeriaError):
+class FilmFolderError(CeriaError):
     """A folder holds no predicted film, or lacks what was asked of it."""
 
 
-class TrackingError(CeriaError):
-    """What is asked of the tables of a film does not fit them."""
-
-
-class FilmDataError(CeriaError):
-    """Tables of a predicted film are damaged, or do not belong together."""
+class FilmTableError(CeriaError):
+    """A table of a predicted film is damaged, or is not the one that was written."""
 
     exit_code = 1
+
+
+class TrackingError(CeriaError):
+    """Settings or options of tracking do not fit a predicted film."""
 
 
 class WeightsError(CeriaError):

@@ -23,7 +23,7 @@ def write_csv(tables: PredictedFilm, folder: Path) -> list[Path]:
 
     Raises
     ------
-    FilmDataError
+    FilmTableError
         If a table is damaged.
     """
     written = []

@@ -8,7 +8,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ceria_models.errors import NotAFilmError
+from ceria_models.errors import FilmFolderError
 from ceria_models.export_stack import Stack, species_of
 
 FILE = "film.tif"
@@ -34,7 +34,7 @@ def write_imagej(stack: Stack, folder: Path) -> list[Path]:
 
     Raises
     ------
-    NotAFilmError
+    FilmFolderError
         If it would be larger than 4 GB, which ImageJ cannot read.
     """
     names = species_of(stack.tables)
@@ -44,7 +44,7 @@ def write_imagej(stack: Stack, folder: Path) -> list[Path]:
     bytes_ = int(np.prod(shape)) * kept.itemsize
     if bytes_ > _MOST_BYTES:
         every = stack.step * -(-bytes_ // _MOST_BYTES)
-        raise NotAFilmError(
+        raise FilmFolderError(
             f"{t:,} frames would make a file of {bytes_ / 1e9:.1f} GB, ImageJ reads up to 4; "
             f"take fewer, as with --every {every}, or --to ome-zarr"
         )

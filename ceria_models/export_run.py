@@ -76,9 +76,9 @@ def run_conversion(
     ------
     OutputError
         If there is something already.
-    NotAFilmError
+    FilmFolderError
         If the folder holds no predicted film, or images need the film and it is gone.
-    FilmDataError, FilmError
+    FilmTableError, FilmError
         If a table, or the film, is damaged.
     """
     form = FORMATS[to]

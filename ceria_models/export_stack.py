@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ceria_data.film import Film
 from ceria_data.schema import PAINT_RADIUS, SPECIES
-from ceria_models.errors import NotAFilmError
+from ceria_models.errors import FilmFolderError
 from ceria_models.report_frames import film_of_tables
 from ceria_models.report_tables import PredictedFilm
 from ceria_models.report_traces import MISSING, Traces, read_traces
@@ -126,12 +126,12 @@ def stack_of(tables: PredictedFilm, step: int = 1) -> Stack:
 
     Raises
     ------
-    NotAFilmError
+    FilmFolderError
         If the film is not there any more.
     """
     film, why = film_of_tables(tables)
     if film is None:
-        raise NotAFilmError(
+        raise FilmFolderError(
             f"{why}. Images are made from the film; put it beside {tables.folder}, or convert "
             "the tables with --to csv"
         )

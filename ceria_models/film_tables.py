@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ceria_data.schema import SPECIES
-from ceria_models.errors import FilmDataError, NotAFilmError
+from ceria_models.errors import FilmFolderError, FilmTableError
 
 SITES, FRAMES, READINGS, FACTS = (
     "sites.parquet", "frames.parquet", "readings.parquet", "prediction.json",
@@ -83,9 +83,9 @@ def open_film_tables(folder: Path) -> FilmTables:
 
     Raises
     ------
-    NotAFilmError
+    FilmFolderError
         If a table is not there.
-    FilmDataError
+    FilmTableError
         If a table is damaged, lacks a column or contradicts itself.
 
     Examples
@@ -93,11 +93,11 @@ def open_film_tables(folder: Path) -> FilmTables:
     >>> open_film_tables(Path("nowhere"))
     Traceback (most recent call last):
         ...
-    ceria_models.errors.NotAFilmError: nowhere has no sites.parquet; expected a folder that ...
+    ceria_models.errors.FilmFolderError: nowhere has no sites.parquet; expected a folder that ...
     """
     for name in (SITES, FRAMES, READINGS, FACTS):
         if not (folder / name).is_file():
-            raise NotAFilmError(
+            raise FilmFolderError(
                 f"{folder} has no {name}; expected a folder that `ceria-models predict` wrote of a "
                 "film, with sites, frames and readings: predict the film again"
             )
@@ -106,14 +106,15 @@ def open_film_tables(folder: Path) -> FilmTables:
     _need(folder / READINGS, schema.names, _NEEDED[READINGS])
     sites = sites.sort_values("site", kind="stable").reset_index(drop=True)
     if sites["site"].tolist() != list(range(len(sites))):
-        raise FilmDataError(f"{folder / SITES}: sites are not numbered 0 to {len(sites) - 1}")
+        raise FilmTableError(f"{folder / SITES}: sites are not numbered 0 to {len(sites) - 1}")
     strange = sorted(set(sites["species"]) - set(SPECIES))
     if strange:
-        raise FilmDataError(f"{folder / SITES}: species {strange}; expected {', '.join(SPECIES)}")
+        raise FilmTableError(f"{folder / SITES}: species {strange}; expected {', '.join(SPECIES)}")
     if not np.isfinite(sites[["x_A", "y_A"]].to_numpy(float)).all():
-        raise FilmDataError(f"{folder / SITES}: x_A or y_A is not a finite number")
-    frames, timed = _timed(folder, frames)
-    return FilmTables(folder, sites, frames, _facts(folder), _max_count(schema.names), timed)
+        raise FilmTableError(f"{folder / SITES}: x_A or y_A is not a finite number")
+    facts = _facts(folder)
+    frames, timed = _timed(folder, frames, facts)
+    return FilmTables(folder, sites, frames, facts, _max_count(schema.names), timed)
 
 
 def read_readings(tables: FilmTables, scratch: Path) -> Readings:
@@ -132,7 +133,7 @@ def read_readings(tables: FilmTables, scratch: Path) -> Readings:
 
     Raises
     ------
-    FilmDataError
+    FilmTableError
         If rows name sites or frames that are not there, or probabilities that are none.
     """
     n_sites, n_frames, classes = len(tables.sites), len(tables.frames), tables.max_count + 1
@@ -153,7 +154,7 @@ def read_readings(tables: FilmTables, scratch: Path) -> Readings:
             lost = (numbers[row] != frame) | (site < 0) | (site >= n_sites)
             if lost.any():
                 first = int(np.flatnonzero(lost)[0])
-                raise FilmDataError(
+                raise FilmTableError(
                     f"{tables.folder / READINGS} has a reading of frame {frame[first]} at site "
                     f"{site[first]}, which {FRAMES} or {SITES} does not list; predict again"
                 )
@@ -162,7 +163,7 @@ def read_readings(tables: FilmTables, scratch: Path) -> Readings:
             z[site, row] = batch["z_mean_A"].to_numpy(zero_copy_only=False)
             spread[site, row] = batch["z_spread_A"].to_numpy(zero_copy_only=False)
     except (OSError, pa.ArrowException) as error:
-        raise FilmDataError(
+        raise FilmTableError(
             f"{tables.folder / READINGS} cannot be read to its end: {error}; predict again"
         ) from error
     return Readings(p, z, spread)
@@ -186,7 +187,7 @@ def _checked(values: NDArray[Any], file: Path) -> NDArray[np.float32]:
     known = np.isfinite(values).all(axis=1)
     total = values[known].sum(axis=1)
     if (values[known] < 0).any() or (np.abs(total - 1) > 0.02).any():
-        raise FilmDataError(
+        raise FilmTableError(
             f"{file}: p_0 to p_{values.shape[1] - 1} of a row sum to "
             f"{total[np.abs(total - 1).argmax()]:.3g}; expected probabilities that sum to 1"
         )
@@ -199,7 +200,7 @@ def _readings_file(folder: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(folder / READINGS)
     except (OSError, pa.ArrowException) as error:
-        raise FilmDataError(f"{folder / READINGS} cannot be read: {error}; predict again") from (
+        raise FilmTableError(f"{folder / READINGS} cannot be read: {error}; predict again") from (
             error
         )
 
@@ -208,7 +209,7 @@ def _table(folder: Path, name: str) -> pd.DataFrame:
     try:
         table = pd.read_parquet(folder / name)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise FilmDataError(f"{folder / name} cannot be read: {error}; predict again") from error
+        raise FilmTableError(f"{folder / name} cannot be read: {error}; predict again") from error
     _need(folder / name, list(table.columns), _NEEDED[name])
     return table
 
@@ -216,21 +217,23 @@ def _table(folder: Path, name: str) -> pd.DataFrame:
 def _need(file: Path, there: list[str], needed: tuple[str, ...]) -> None:
     missing = [name for name in needed if name not in there]
     if missing:
-        raise FilmDataError(f"{file} lacks {', '.join(missing)}; predict the film again")
+        raise FilmTableError(f"{file} lacks {', '.join(missing)}; predict the film again")
 
 
-def _timed(folder: Path, frames: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+def _timed(folder: Path, frames: pd.DataFrame, facts: dict[str, Any]) -> tuple[pd.DataFrame, bool]:
     """Frames in the order of their times; without times, of their numbers."""
     if frames["frame"].duplicated().any() or not len(frames):
-        raise FilmDataError(f"{folder / FRAMES} lists a frame twice, or none; predict again")
+        raise FilmTableError(f"{folder / FRAMES} lists a frame twice, or none; predict again")
     if "dose_e_per_A2" not in frames:
         frames = frames.assign(dose_e_per_A2=np.nan)
     known = "time_s" in frames and np.isfinite(frames["time_s"].to_numpy(float)).all()
     if not known:
-        frames = frames.assign(time_s=frames["frame"] * ASSUMED_S)
+        step = float(facts.get("frame_time_s") or np.nan)
+        known = bool(0 < step < np.inf)
+        frames = frames.assign(time_s=frames["frame"] * (step if known else ASSUMED_S))
     frames = frames.sort_values(["time_s", "frame"], kind="stable").reset_index(drop=True)
     if (np.diff(frames["time_s"].to_numpy(float)) <= 0).any():
-        raise FilmDataError(f"{folder / FRAMES}: two frames have the same time_s; predict again")
+        raise FilmTableError(f"{folder / FRAMES}: two frames have the same time_s; predict again")
     return frames, bool(known)
 
 
@@ -238,9 +241,9 @@ def _facts(folder: Path) -> dict[str, Any]:
     try:
         facts = json.loads((folder / FACTS).read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise FilmDataError(f"{folder / FACTS} cannot be read: {error}") from error
+        raise FilmTableError(f"{folder / FACTS} cannot be read: {error}") from error
     if not isinstance(facts, dict):
-        raise FilmDataError(f"{folder / FACTS} holds no facts; predict the film again")
+        raise FilmTableError(f"{folder / FACTS} holds no facts; predict the film again")
     return facts
 
 

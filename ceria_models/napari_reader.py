@@ -110,7 +110,7 @@ def read_layers(path: str | list[str]) -> list[Layer]:
 
     Raises
     ------
-    NotAFilmError, FilmDataError
+    FilmFolderError, FilmTableError
         If the folder holds no predicted film, or one of its files is damaged.
     """
     tables = read_predicted_film(Path(path[0] if isinstance(path, list) else path))

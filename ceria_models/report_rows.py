@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ceria_data.grid import Field
-from ceria_models.errors import NotAFilmError
+from ceria_models.errors import FilmFolderError
 
 _NEIGHBOURS = {"Ce": (4.2, 6), "O": (2.3, 2)}
 """Distance of neighbours along [110] [Å], and how many a column inside has."""
@@ -121,7 +121,7 @@ def columns_between(sites: pd.DataFrame, first: int, last: int) -> NDArray[np.in
 
     Raises
     ------
-    NotAFilmError
+    FilmFolderError
         If there is no such site, or the two are of different species, or one.
 
     Examples
@@ -133,10 +133,10 @@ def columns_between(sites: pd.DataFrame, first: int, last: int) -> NDArray[np.in
     """
     for site in (first, last):
         if not 0 <= site < len(sites):
-            raise NotAFilmError(f"there is no column {site}; expected 0 to {len(sites) - 1}")
+            raise FilmFolderError(f"there is no column {site}; expected 0 to {len(sites) - 1}")
     species = sites["species"]
     if species[first] != species[last] or first == last:
-        raise NotAFilmError(
+        raise FilmFolderError(
             f"a row goes from one column to another of its species; found {first} "
             f"({species[first]}) and {last} ({species[last]})"
         )

@@ -14,7 +14,7 @@ from ceria_data.errors import OutputError
 from ceria_data.film import Film
 from ceria_data.schema import SPECIES
 from ceria_data.store import write_text
-from ceria_models.errors import NotAFilmError
+from ceria_models.errors import FilmFolderError
 from ceria_models.overlay import draw_overlay
 from ceria_models.report_animation import animation_gif
 from ceria_models.report_frames import ShownFrames, choose_frames, film_of_tables, show_frames
@@ -77,9 +77,9 @@ def run_report(
     ------
     OutputError
         If there is a report already.
-    NotAFilmError
+    FilmFolderError
         If the folder holds no predicted film, or has no such frame or column.
-    FilmDataError, FilmError
+    FilmTableError, FilmError
         If a table, or the film, is damaged.
     """
     wishes = wishes or Wishes()
@@ -89,7 +89,7 @@ def run_report(
     n = len(tables.frames)
     for frame in wishes.frames:
         if not 0 <= frame < n:
-            raise NotAFilmError(f"there is no frame {frame}; expected 0 to {n - 1}")
+            raise FilmFolderError(f"there is no frame {frame}; expected 0 to {n - 1}")
     rows = {f"row_{a}_{b}": columns_between(tables.sites, a, b) for a, b in wishes.rows}
     film, note = film_of_tables(tables)
     drawn = np.array(wishes.frames or np.linspace(0, n - 1, min(4, n)).astype(int), dtype=np.int64)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ceria_data.grid import Field
-from ceria_models.errors import FilmDataError, NotAFilmError
+from ceria_models.errors import FilmFolderError, FilmTableError
 from ceria_models.film_tables import ASSUMED_S, FACTS, FRAMES, READINGS, SITES
 from ceria_models.report_words import place_of
 
@@ -114,13 +114,13 @@ def read_predicted_film(folder: Path) -> PredictedFilm:
 
     Raises
     ------
-    NotAFilmError
+    FilmFolderError
         If the folder holds no predicted film.
-    FilmDataError
+    FilmTableError
         If one of its files is damaged.
     """
     if not (folder / FACTS).is_file():
-        raise NotAFilmError(
+        raise FilmFolderError(
             f"{folder} holds no prediction ({FACTS} is missing); make one with: "
             f"ceria-models predict FILM --out {folder}"
         )
@@ -128,7 +128,7 @@ def read_predicted_film(folder: Path) -> PredictedFilm:
         name for name in (FRAMES, SITES, READINGS, REFERENCE) if not (folder / name).is_file()
     ]
     if missing:
-        raise NotAFilmError(
+        raise FilmFolderError(
             f"{folder} is a prediction without {', '.join(missing)}; expected the tables of a "
             "film (single images have none): predict it again with this version"
         )
@@ -136,7 +136,7 @@ def read_predicted_film(folder: Path) -> PredictedFilm:
     frames, timed = _frames(_table(folder, FRAMES), facts)
     sites = _table(folder, SITES).sort_values("site", ignore_index=True)
     if not len(frames) or not np.array_equal(sites["site"], np.arange(len(sites))):
-        raise FilmDataError(
+        raise FilmTableError(
             f"{folder}: frames.parquet has {len(frames)} rows and sites.parquet numbers its "
             f"{len(sites)} from something else than 0; predict the film again"
         )
@@ -181,7 +181,7 @@ def _table(folder: Path, name: str) -> pd.DataFrame:
     try:
         table = pd.read_parquet(folder / name)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise FilmDataError(
+        raise FilmTableError(
             f"{folder / name} cannot be read: {error}; write it again with "
             f"{'track' if name in ('events.parquet', 'rates.parquet') else 'predict'}"
         ) from error
@@ -198,7 +198,7 @@ def require(names: Sequence[str], needed: Sequence[str], file: Path) -> None:
 
     Raises
     ------
-    FilmDataError
+    FilmTableError
 
     Examples
     --------
@@ -206,7 +206,7 @@ def require(names: Sequence[str], needed: Sequence[str], file: Path) -> None:
     """
     missing = [name for name in needed if name not in names]
     if missing:
-        raise FilmDataError(f"{file} has no column {', '.join(missing)}; found {', '.join(names)}")
+        raise FilmTableError(f"{file} has no column {', '.join(missing)}; found {', '.join(names)}")
 
 
 def _facts(folder: Path) -> dict[str, Any]:
@@ -215,12 +215,14 @@ def _facts(folder: Path) -> dict[str, Any]:
         sampling = float(facts["sampling_A"])
         str(facts["source"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FilmDataError(
+        raise FilmTableError(
             f"{folder / FACTS} is damaged ({error!r}); expected JSON with source and sampling_A: "
             "predict the film again"
         ) from error
     if not 0 < sampling < np.inf:
-        raise FilmDataError(f"{folder / FACTS}: sampling_A is {sampling}; expected Å/pixel above 0")
+        raise FilmTableError(
+            f"{folder / FACTS}: sampling_A is {sampling}; expected Å/pixel above 0"
+        )
     return dict(facts)
 
 
@@ -228,9 +230,9 @@ def _reference(folder: Path) -> NDArray[np.floating]:
     try:
         reference: NDArray[Any] = np.load(folder / REFERENCE, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise FilmDataError(f"{folder / REFERENCE} cannot be read: {error}") from error
+        raise FilmTableError(f"{folder / REFERENCE} cannot be read: {error}") from error
     if reference.ndim != 2 or reference.dtype.kind != "f" or not reference.size:
-        raise FilmDataError(
+        raise FilmTableError(
             f"{folder / REFERENCE} holds {reference.dtype} of shape {reference.shape}; expected "
             "an image of floats, (y, x)"
         )
@@ -250,11 +252,11 @@ def open_long_table(file: Path, needed: Sequence[str]) -> pq.ParquetFile:
 
     Raises
     ------
-    FilmDataError
+    FilmTableError
     """
     try:
         opened = pq.ParquetFile(file)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise FilmDataError(f"{file} cannot be read: {error}") from error
+        raise FilmTableError(f"{file} cannot be read: {error}") from error
     require(opened.schema_arrow.names, needed, file)
     return opened

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ceria_models.errors import FilmDataError
+from ceria_models.errors import FilmTableError
 from ceria_models.film_tables import READINGS
 from ceria_models.report_tables import TRACKS, PredictedFilm, open_long_table
 
@@ -87,7 +87,7 @@ def read_traces(
 
     Raises
     ------
-    FilmDataError
+    FilmTableError
         If a table is damaged.
     """
     n = len(tables.frames)
@@ -133,7 +133,7 @@ class _Counts:
             for part in table.iter_batches(_BATCH, columns=["site", "frame", *classes]):
                 found._take(part, classes, place, file)
         except (OSError, pa.ArrowException) as error:
-            raise FilmDataError(f"{file} cannot be read: {error}") from error
+            raise FilmTableError(f"{file} cannot be read: {error}") from error
         return found
 
     def _take(
@@ -144,7 +144,7 @@ class _Counts:
             0 <= site.min() <= site.max() < len(self.count)
             and 0 <= frame.min() <= frame.max() < len(place)
         ):
-            raise FilmDataError(
+            raise FilmTableError(
                 f"{file} names site {site.max()} in frame {frame.max()}; there are "
                 f"{len(self.count)} sites and {len(place)} frames: predict and track the film again"
             )

@@ -81,7 +81,7 @@ def run_tracking(
     ------
     OutputError
         If the film is tracked already, without `overwrite`.
-    NotAFilmError, FilmDataError, TrackingError
+    FilmFolderError, FilmTableError, TrackingError
         If the folder, its tables or the options cannot be used.
     """
     if not 0 < confidence <= 1:

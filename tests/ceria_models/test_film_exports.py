@@ -176,7 +176,7 @@ def test_our_own_reader_finds_the_calibration_of_the_hyperstack(stack, tmp_path)
 
 def test_a_hyperstack_beyond_four_gigabytes_is_refused(stack, tmp_path, monkeypatch):
     monkeypatch.setattr(export_imagej, "_MOST_BYTES", 500_000)
-    with pytest.raises(export_imagej.NotAFilmError, match=r"--every 2, or --to ome-zarr"):
+    with pytest.raises(export_imagej.FilmFolderError, match=r"--every 2, or --to ome-zarr"):
         write_imagej(stack, tmp_path)
     assert not list(tmp_path.iterdir())
 

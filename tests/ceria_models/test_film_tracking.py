@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ceria_data.errors import OutputError
-from ceria_models.errors import FilmDataError, NotAFilmError, TrackingError
+from ceria_models.errors import FilmFolderError, FilmTableError, TrackingError
 from ceria_models.film_scoring import ideal_smoothing, score_counts, score_events, with_places
 from ceria_models.film_tables import open_film_tables, read_readings
 from ceria_models.film_tracks import smoothed_depth
@@ -234,6 +234,11 @@ def test_unknown_frame_times_are_assumed_and_told(tmp_path):
     assert "does not say its frame time" in warnings[0]
     facts = json.loads((folder / "track.json").read_text())
     assert facts["warnings"] == warnings
+    assert table(folder, "tracks")["time_s"].max() == pytest.approx(9 / 30)
+    (folder / "prediction.json").write_text('{"frame_time_s": 0.5}')
+    _, warnings = run_tracking(folder, settings=settings_of(film), overwrite=True)
+    assert not any("frame time" in text for text in warnings)
+    assert table(folder, "tracks")["time_s"].max() == pytest.approx(4.5)
 
 
 def test_skipped_frames_keep_their_numbers(tmp_path):
@@ -282,33 +287,33 @@ def test_nothing_half_written_looks_whole(active, tmp_path, monkeypatch):
 
 def test_wrong_folders_and_damaged_tables(tmp_path):
     film = synthetic_film(n_frames=5, columns=10, seed=0)
-    with pytest.raises(NotAFilmError, match=r"has no sites\.parquet"):
+    with pytest.raises(FilmFolderError, match=r"has no sites\.parquet"):
         run_tracking(tmp_path)
     folder = film.write(tmp_path / "film")
     with pytest.raises(TrackingError, match="confidence is 0; expected more than 0"):
         run_tracking(folder, confidence=0.0)
     whole = (folder / "readings.parquet").read_bytes()
     (folder / "readings.parquet").write_bytes(whole[:-200])
-    with pytest.raises(FilmDataError, match=r"readings\.parquet cannot be read"):
+    with pytest.raises(FilmTableError, match=r"readings\.parquet cannot be read"):
         run_tracking(folder)
     readings = film.write(folder)
     readings = table(folder, "readings")
     readings.assign(site=99).to_parquet(folder / "readings.parquet")
-    with pytest.raises(FilmDataError, match="frame 0 at site 99"):
+    with pytest.raises(FilmTableError, match="frame 0 at site 99"):
         run_tracking(folder)
     readings.assign(p_1=5.0).to_parquet(folder / "readings.parquet")
-    with pytest.raises(FilmDataError, match="expected probabilities that sum to 1"):
+    with pytest.raises(FilmTableError, match="expected probabilities that sum to 1"):
         run_tracking(folder)
     readings.drop(columns="p_14").to_parquet(folder / "readings.parquet")
     with pytest.raises(TrackingError, match="classes 0 to 13"):
         run_tracking(folder)
     film.write(folder)
     film.frames.assign(time_s=1.0).to_parquet(folder / "frames.parquet")
-    with pytest.raises(FilmDataError, match="same time_s"):
+    with pytest.raises(FilmTableError, match="same time_s"):
         run_tracking(folder)
     film.write(folder)
     film.sites.assign(species="Ti").to_parquet(folder / "sites.parquet")
-    with pytest.raises(FilmDataError, match=r"species \['Ti'\]"):
+    with pytest.raises(FilmTableError, match=r"species \['Ti'\]"):
         run_tracking(folder)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ceria_data.film import film_of_array
 from ceria_models import report_run
-from ceria_models.errors import FilmDataError
+from ceria_models.errors import FilmTableError
 from ceria_models.report_frames import choose_frames, mean_in_place, show_frames
 from ceria_models.report_page import page_of
 from ceria_models.report_run import Wishes, columns_at, run_report
@@ -280,7 +280,7 @@ def test_tables_of_different_films_are_refused(tmp_path):
     made = make_folder(tmp_path, Script(frames=2, events=()))
     sites = pd.read_parquet(made / "sites.parquet")
     sites.iloc[:-1].to_parquet(made / "sites.parquet")
-    with pytest.raises(FilmDataError, match="there are"):
+    with pytest.raises(FilmTableError, match="there are"):
         run_report(made)
 
 
