@@ -186,7 +186,7 @@ class Spectra:
     def _expansion(
         self, cross: NDArray[np.complex64], y: float, x: float
     ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-        """Evaluate the logarithm of the likelihood at a shift, its gradient and second derivatives."""
+        """Evaluate the logarithm of the likelihood at a shift, and its first two derivatives."""
         along_y = np.exp(2j * np.pi * self.ky[:, 0].astype(np.float64) * y)
         along_x = np.exp(2j * np.pi * self.kx[0].astype(np.float64) * x)
         ky, kx = 2j * np.pi * self.ky[:, 0], 2j * np.pi * self.kx[0]
