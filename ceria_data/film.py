@@ -12,8 +12,11 @@ from ceria_data.bundled import bundled_datasets
 from ceria_data.errors import FilmError
 from ceria_data.store import MANIFEST
 
-SUFFIXES = (".npy",)
-"""Of the files that `open_film` reads."""
+SUFFIXES = (
+    ".dm3", ".dm4", ".emd", ".hspy", ".mrc", ".mrcs", ".npy", ".png", ".tif", ".tiff",
+    ".zarr", ".zspy",
+)  # fmt: skip
+"""Of the files and folders that `open_film` reads."""
 
 
 @dataclass(frozen=True)
@@ -198,16 +201,42 @@ def open_film(source: str | Path, split: str | None = None, limit: int | None = 
 
         return film_of_dataset(path, split, limit)
     if split is not None:
-        raise FilmError(f"{source} is a file and has no splits; leave out --split")
-    if not path.is_file():
-        raise FilmError(
-            f"{source} is neither a file nor a dataset; expected {', '.join(SUFFIXES)}, a "
-            f"dataset's folder, or a bundled dataset: {', '.join(bundled_datasets())}"
-        )
-    from ceria_data.film_arrays import film_of_npy
-
-    film = film_of_npy(path)
+        raise FilmError(f"{source} is no dataset and has no splits; leave out --split")
+    film = _film_of_file(path)
     return film if limit is None else first_frames(film, limit)
+
+
+def _film_of_file(path: Path) -> Film:
+    """Choose the reader by the suffix; its libraries are loaded only then."""
+    suffix = path.suffix.lower()
+    is_zarr = suffix in (".zarr", ".zspy") or any(
+        (path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup")
+    )
+    if not (path.is_dir() if is_zarr else path.is_file()):
+        raise FilmError(
+            f"{path} is neither a film nor a dataset; expected a file or folder "
+            f"{', '.join(SUFFIXES)}, a dataset's folder, or a bundled dataset: "
+            f"{', '.join(bundled_datasets())}"
+        )
+    if is_zarr:
+        from ceria_data.film_zarr import film_of_zarr as reader
+    elif suffix == ".npy":
+        from ceria_data.film_arrays import film_of_npy as reader
+    elif suffix == ".png":
+        from ceria_data.film_arrays import film_of_png as reader
+    elif suffix in (".tif", ".tiff"):
+        from ceria_data.film_tif import film_of_tif as reader
+    elif suffix in (".mrc", ".mrcs"):
+        from ceria_data.film_mrc import film_of_mrc as reader
+    elif suffix in (".dm3", ".dm4"):
+        from ceria_data.film_rosetta import film_of_dm as reader
+    elif suffix == ".emd":
+        from ceria_data.film_hdf5 import film_of_emd as reader
+    elif suffix == ".hspy":
+        from ceria_data.film_hdf5 import film_of_hspy as reader
+    else:
+        raise FilmError(f"{path} is a {suffix or 'nameless'} file; expected {', '.join(SUFFIXES)}")
+    return reader(path)
 
 
 def first_frames(film: Film, limit: int) -> Film:
