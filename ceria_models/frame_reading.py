@@ -90,15 +90,32 @@ def view_of(
     ImageError
         If the image is too small.
     """
-    step = model.config.sampling_A
-    view = resample_counts(image, sampling, step)
-    if min(view.image.shape) < _SMALLEST:
+    check_size(image.shape, sampling, model)
+    return resample_counts(image, sampling, model.config.sampling_A)
+
+
+def check_size(shape: tuple[int, ...], sampling: float, model: Model) -> None:
+    """Refuse images that are too small for a net.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Pixels (y, x).
+    sampling : float
+        Å/pixel.
+    model : Model
+
+    Raises
+    ------
+    ImageError
+    """
+    smallest = _SMALLEST * model.config.sampling_A
+    if min(shape) * sampling < smallest * (1 - 1e-6):
         raise ImageError(
-            f"the image shows {image.shape[0] * sampling:.3g} × {image.shape[1] * sampling:.3g} Å; "
-            f"expected at least {_SMALLEST * step:.3g} Å along each axis: is the pixel size of "
+            f"the image shows {shape[0] * sampling:.3g} × {shape[1] * sampling:.3g} Å; "
+            f"expected at least {smallest:.3g} Å along each axis: is the pixel size of "
             f"{sampling:.4g} Å right?"
         )
-    return view
 
 
 def read_frame(

@@ -220,19 +220,52 @@ def checked_images(
         raise ImageError(f"images have the shape {array.shape}; expected (y, x) or (frame, y, x)")
     if not np.issubdtype(array.dtype, np.integer) and not np.issubdtype(array.dtype, np.floating):
         raise ImageError(f"images are {array.dtype}; expected real numbers")
+    check_sampling(sampling)
+    frames = array if array.ndim == 3 else array[None]
+    for number, image in enumerate(frames):
+        trouble = trouble_of(image, f"frame {number}" if array.ndim == 3 else "the image")
+        if trouble:
+            raise ImageError(trouble)
+    return frames
+
+
+def check_sampling(sampling: float) -> None:
+    """Refuse an impossible pixel size [Å].
+
+    Raises
+    ------
+    ImageError
+    """
     smallest, largest = _SAMPLING
     if not smallest <= sampling <= largest:
         raise ImageError(
             f"the pixel size is {sampling:.4g} Å; expected {smallest} to {largest} Å at the "
             "specimen (0.02 nm is 0.2 Å)"
         )
-    frames = array if array.ndim == 3 else array[None]
-    for number, image in enumerate(frames):
-        where = f"frame {number}" if array.ndim == 3 else "the image"
-        low, high = image.min(), image.max()  # not finite if any pixel is not
-        if not (np.isfinite(low) and np.isfinite(high)):
-            bad = int((~np.isfinite(image)).sum())
-            raise ImageError(f"{where} has {bad} pixels that are not finite; mask or replace them")
-        if low == high:
-            raise ImageError(f"every pixel of {where} is {image.flat[0]}; expected an image")
-    return frames
+
+
+def trouble_of(image: NDArray[np.floating] | NDArray[np.integer], where: str) -> str | None:
+    """Say what makes an image unreadable.
+
+    Parameters
+    ----------
+    image : array, shape (y, x)
+    where : str
+        What the image is called.
+
+    Returns
+    -------
+    str or None
+
+    Examples
+    --------
+    >>> trouble_of(np.zeros((8, 8)), "frame 3")
+    'every pixel of frame 3 is 0.0; expected an image'
+    """
+    low, high = image.min(), image.max()  # not finite if any pixel is not
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = int((~np.isfinite(image)).sum())
+        return f"{where} has {bad} pixels that are not finite; mask or replace them"
+    if low == high:
+        return f"every pixel of {where} is {image.flat[0]}; expected an image"
+    return None
