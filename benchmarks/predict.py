@@ -36,10 +36,10 @@ from ceria_data.dataset import open_dataset
 from ceria_data.schema import SPECIES
 from ceria_models import DEFAULT, from_pretrained, predict
 from ceria_models.contrast import CHANNELS, net_input
+from ceria_models.frame_reading import TILE
 from ceria_models.model import Model, run_net
 from ceria_models.nets.smp_net import _library
 from ceria_models.onnx_file import export_onnx
-from ceria_models.prediction import TILE
 from ceria_models.runtime import open_runtime
 from ceria_models.tiles import tiles_of
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from ceria_data import __version__, terminal
-from ceria_data.errors import CeriaError, ConfigError
+from ceria_data.errors import CeriaError
 from ceria_data.terminal import Debug, Json, Quiet
 from ceria_models.cli_hub import add_hub_commands
+from ceria_models.cli_predict import Device, Threads, add_predict_command, set_threads
 from ceria_models.cli_report import add_report_commands
 from ceria_models.cli_track import add_track_command
 
@@ -22,10 +23,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Threads = Annotated[
-    int | None, typer.Option(min=1, help="Threads of the net; by default one per core.")
-]
-Device = Annotated[str, typer.Option(help="cpu or gpu.", metavar="DEVICE")]
 ModelName = Annotated[
     str,
     typer.Argument(
@@ -105,7 +102,7 @@ def train(
     if resume and overwrite:
         raise typer.BadParameter("--resume and --overwrite contradict each other")
     loaded = load_training_config(config)
-    _set_threads(threads)
+    set_threads(threads)
     machine = open_machine(device, workers)
     silent = quiet or json or machine.rank > 0
     with terminal.progress(quiet=silent) as advance:
@@ -122,82 +119,6 @@ def train(
         )
     if machine.rank == 0:
         terminal.show(facts, quiet=quiet, json=json)
-
-
-@app.command()
-def predict(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="INPUT", help="A .npy, .tif or .png file, or a dataset (its stored counts)."
-        ),
-    ],
-    out: Annotated[Path, typer.Option(help="New folder for tables and pictures.")],
-    model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Also user/net@1.0.0 on the Hub [bundled].")
-    ] = None,
-    pixel_size: Annotated[
-        float | None, typer.Option(metavar="A", help="Pixel size at the specimen [Å].")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Split of a dataset.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Predict the first images only.")] = None,
-    pictures: Annotated[int, typer.Option(min=0, help="Overlays to draw.")] = 8,
-    force: Annotated[
-        bool, typer.Option("--force", help="Predict also far outside of what the net has seen.")
-    ] = False,
-    runtime: Annotated[
-        str,
-        typer.Option(
-            metavar="RUNTIME",
-            help="What runs the net: float32, bfloat16 (faster where the processor has it, other "
-            "last digits), or an .onnx file that `export` made of the model.",
-        ),
-    ] = "float32",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier prediction in --out.")
-    ] = False,
-    device: Device = "cpu",
-    threads: Threads = None,
-    quiet: Quiet = False,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Count the atoms of every column in images."""
-    from ceria_models import DEFAULT
-    from ceria_models.images import read_images
-    from ceria_models.prediction_run import run_prediction, table_head
-
-    images = read_images(source, split, limit)
-    if images.sampling is not None and pixel_size is not None:
-        raise typer.BadParameter(
-            f"--pixel-size {pixel_size}: {source} knows its pixel size, {images.sampling} Å; "
-            "leave it out"
-        )
-    sampling = images.sampling if pixel_size is None else pixel_size
-    if sampling is None:
-        raise ConfigError(
-            f"{source} does not say its pixel size; give it with --pixel-size, in Å at the specimen"
-        )
-    _set_threads(threads)
-    with terminal.progress(quiet=quiet or json) as advance:
-        facts, warnings = run_prediction(
-            images,
-            sampling,
-            model or DEFAULT,
-            out,
-            source=str(source),
-            pictures=pictures,
-            force=force,
-            runtime=runtime,
-            device=device,
-            overwrite=overwrite,
-            on_progress=lambda done, total: advance("frames", done, total, 0),
-        )
-    for warning in () if quiet else warnings:
-        terminal.warn(warning)
-    terminal.show(facts, quiet=quiet, json=json)
-    if not (quiet or json):
-        typer.echo(f"\n{table_head(Path(facts['table']))}")
 
 
 @app.command()
@@ -265,7 +186,7 @@ def evaluate(
         })  # fmt: skip
     if listed and table is None:
         raise typer.BadParameter("--listed belongs to --table")
-    _set_threads(threads)
+    set_threads(threads)
     out = out or _evaluation_folder(model, dataset, split, is_program=table is not None)
     with terminal.progress(quiet=quiet or json) as advance:
         if table is not None:
@@ -421,13 +342,7 @@ def _evaluation_folder(model: str, dataset: str, split: str, *, is_program: bool
     return Path("-".join(allowed))
 
 
-def _set_threads(threads: int | None) -> None:
-    import torch
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-
-
+add_predict_command(app)
 add_hub_commands(app)
 add_report_commands(app)
 add_track_command(app)

@@ -83,6 +83,52 @@ def find_peaks(output: PixelOutput, sampling: float, decoding: DecodingFacts) ->
         atom = -np.expm1(log[0])
         maxima = _maxima(atom, sampling, decoding)
         position, window = _refined(maxima, atom, output.offset[index], sampling, decoding)
+        found[species] = _described(position, window, _at(log, window), output, index)
+    return found
+
+
+def read_sites(
+    output: PixelOutput,
+    positions: dict[str, NDArray[np.float64]],
+    sampling: float,
+    decoding: DecodingFacts,
+) -> dict[str, Peaks]:
+    """Read what the pixels say at given places, whether or not a column was found there.
+
+    The pixels are those that describe a column that `find_peaks` finds at the place.
+
+    Parameters
+    ----------
+    output : PixelOutput
+    positions : dict of str to array of float64, shape (site, (y, x))
+        Å, by species.
+    sampling : float
+        Pixel size [Å/pixel].
+    decoding : DecodingFacts
+
+    Returns
+    -------
+    dict of str to Peaks
+        One for every place, in the same order.
+
+    Examples
+    --------
+    Seven atoms of oxygen everywhere but below y = 1 Å, and nothing of cerium:
+
+    >>> logits = np.zeros((2, 15, 12, 12), dtype=np.float32)
+    >>> logits[0, 0], logits[1, 0], logits[1, 7, 5:] = 16, 8, 16
+    >>> output = PixelOutput(logits, 0 * logits[:, 0], 0 * logits[:, 0], 0 * logits[:, :2])
+    >>> places = {"Ce": np.array([[1.0, 1.0]]), "O": np.array([[0.3, 1.0], [1.8, 1.0]])}
+    >>> found = read_sites(output, places, 0.2, DecodingFacts(mask_radius_A=0.6))
+    >>> [own.logits.argmax(axis=1).tolist() for own in found.values()]
+    [[0], [0, 7]]
+    """
+    found = {}
+    for index, species in enumerate(SPECIES):
+        position = positions[species]
+        near = _near(position, output.depth[index].shape, sampling, decoding)
+        log = log_softmax(_at(output.logits[index], near).astype(np.float64), axis=-1)
+        window = _weighted(near, -np.expm1(log[..., 0]))
         found[species] = _described(position, window, log, output, index)
     return found
 
@@ -197,6 +243,15 @@ def _refined(
 
 
 @dataclass(frozen=True)
+class _Near:
+    """Pixels around columns: indices (column, pixel), and which of them count."""
+
+    y: NDArray[np.int64]
+    x: NDArray[np.int64]
+    counts: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class _Window:
     """Pixels around columns: indices (column, pixel), and weights that sum to 1."""
 
@@ -213,21 +268,43 @@ def _window(
     decoding: DecodingFacts,
 ) -> _Window:
     """Collect the pixels near positions [Å], weighted by the probability of an atom."""
+    near = _near(position, atom.shape, sampling, decoding)
+    return _weighted(near, atom[near.y, near.x])
+
+
+def _near(
+    position: NDArray[np.float64],
+    shape: tuple[int, ...],
+    sampling: float,
+    decoding: DecodingFacts,
+) -> _Near:
+    """Collect the pixels near positions [Å]."""
     reach = int(decoding.pool_A / sampling) + 1
     span = np.arange(-reach, reach + 1)
     dy, dx = (grid.ravel() for grid in np.meshgrid(span, span, indexing="ij"))
     middle = np.rint(position / sampling).astype(np.int64)
     y, x = middle[:, :1] + dy, middle[:, 1:] + dx
     distance = np.hypot(y * sampling - position[:, :1], x * sampling - position[:, 1:])
-    inside = (y >= 0) & (y < atom.shape[0]) & (x >= 0) & (x < atom.shape[1])
-    y, x = np.clip(y, 0, atom.shape[0] - 1), np.clip(x, 0, atom.shape[1] - 1)
+    inside = (y >= 0) & (y < shape[0]) & (x >= 0) & (x < shape[1])
+    y, x = np.clip(y, 0, shape[0] - 1), np.clip(x, 0, shape[1] - 1)
     near = inside & (distance <= decoding.pool_A)
     # A position that left the image has no pixel near: the closest ones stand in.
     lost = ~near.any(axis=1)
     near[lost] = distance[lost] == distance[lost].min(axis=1, keepdims=True)
-    weight = near * np.maximum(atom[y, x], 1e-12)
+    return _Near(y, x, near)
+
+
+def _weighted(near: _Near, atom: NDArray[np.float64]) -> _Window:
+    """Weight pixels by their probability of an atom (column, pixel)."""
+    weight = near.counts * np.maximum(atom, 1e-12)
     total = weight.sum(axis=1)
-    return _Window(y, x, weight / total[:, None], total)
+    return _Window(near.y, near.x, weight / total[:, None], total)
+
+
+def _at(values: NDArray[Any], near: _Near | _Window) -> NDArray[Any]:
+    """Take the classes of the pixels around columns, (column, pixel, class)."""
+    taken: NDArray[Any] = np.moveaxis(values, 0, -1)[near.y, near.x]
+    return taken
 
 
 def _described(
@@ -237,9 +314,9 @@ def _described(
     output: PixelOutput,
     index: int,
 ) -> Peaks:
-    """Pool classes and depth over the pixels of every column."""
+    """Pool classes, (column, pixel, class), and depth over the pixels of every column."""
     y, x, weight = window.y, window.x, window.weight
-    pooled = (weight[..., None] * np.moveaxis(log, 0, -1)[y, x]).sum(1)
+    pooled = (weight[..., None] * log).sum(1)
     logits = pooled - logsumexp(pooled, axis=1, keepdims=True)
     return Peaks(
         position[:, 1],

@@ -21,12 +21,15 @@ class Departure:
 
     Attributes
     ----------
+    kind : str
+        ``pixel size``, ``dose``, ``contrast`` or ``reflections``.
     text : str
         What was found, what the net has seen, what may help.
     far : bool
         So far outside that the result means nothing.
     """
 
+    kind: str
     text: str
     far: bool
 
@@ -61,6 +64,8 @@ def departures(
     sampling: float,
     dose: float,
     domain: DomainFacts,
+    *,
+    lattice: bool = True,
 ) -> list[Departure]:
     """List how an image differs from what a net has seen.
 
@@ -73,6 +78,8 @@ def departures(
     dose : float
         Apparent dose [e-/Å²].
     domain : DomainFacts
+    lattice : bool
+        Compare the reflections with those of the crystal too, which takes most of the time.
 
     Returns
     -------
@@ -85,29 +92,36 @@ def departures(
         far = not low / 1.6 <= sampling <= high * 1.6
         found.append(
             Departure(
+                "pixel size",
                 f"the pixel size is {sampling:.4g} Å, the net has seen {low:.3g} to {high:.3g} Å; "
                 "is it given in Å, and of the specimen?",
                 far,
             )
         )
     found += _out_of_range(
-        "dose, as its noise tells,", dose, "e-/Å²", domain.dose_e_per_A2, "sum or bin frames"
+        "dose",
+        "dose, as its noise tells,",
+        dose,
+        "e-/Å²",
+        domain.dose_e_per_A2,
+        "sum or bin frames",
     )
     found += _out_of_range(
+        "contrast",
         "contrast",
         image_contrast(image, sampling, dose),
         "of the mean",
         domain.contrast,
         "is there a camera offset to subtract, or another specimen?",
     )
-    lattice = 0.5 * sum(domain.lattice_parameter_A)
-    if min(image.shape) * sampling > 4 * lattice:
-        found += _another_lattice(image, sampling, lattice, domain)
+    parameter = 0.5 * sum(domain.lattice_parameter_A)
+    if lattice and min(image.shape) * sampling > 4 * parameter:
+        found += _another_lattice(image, sampling, parameter, domain)
     return found
 
 
 def _out_of_range(
-    what: str, value: float, unit: str, seen: tuple[float, float], help_: str
+    kind: str, what: str, value: float, unit: str, seen: tuple[float, float], help_: str
 ) -> list[Departure]:
     low, high = seen
     if low <= value <= high:
@@ -115,6 +129,7 @@ def _out_of_range(
     far = value < low / _FAR or value > high * _FAR
     return [
         Departure(
+            kind,
             f"the {what} is {value:.3g} {unit}, the net has seen {low:.3g} to {high:.3g}; {help_}",
             far,
         )
@@ -133,6 +148,7 @@ def _another_lattice(
     zone = "".join(str(i) for i in domain.zone_axis)
     return [
         Departure(
+            "reflections",
             f"the reflections would be those of CeO2 [{zone}] if the pixel size were "
             f"{estimate.sampling:.4g} Å instead of {sampling:.4g} Å; check the calibration",
             abs(estimate.sampling / sampling - 1) > _LATTICE_FAR,

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from ceria_data.schema import SPECIES
 from ceria_models.errors import FilmFolderError, FilmTableError
 
-SITES, FRAMES, READINGS, FACTS = (
-    "sites.parquet", "frames.parquet", "readings.parquet", "prediction.json",
+COLUMNS, SITES, FRAMES, READINGS, REFERENCE, FACTS = (
+    "columns.parquet", "sites.parquet", "frames.parquet", "readings.parquet", "reference.npy",
+    "prediction.json",
 )  # fmt: skip
 ASSUMED_S = 1 / 30
 """Time of a frame where the film does not say it."""

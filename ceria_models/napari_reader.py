@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from ceria_data.film import Film
 from ceria_models.export_stack import species_of
-from ceria_models.film_tables import FACTS
+from ceria_models.film_tables import COLUMNS, FACTS
 from ceria_models.overlay import COLOUR_MAPS
 from ceria_models.report_frames import film_of_tables
 from ceria_models.report_tables import (
-    COLUMNS,
     TRACKS,
     PredictedFilm,
     open_long_table,

@@ -8,22 +8,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ceria_data.schema import SPECIES
-from ceria_models.contrast import apparent_dose, net_input
-from ceria_models.decoding import Peaks, calibrated, column_rows, find_peaks
+from ceria_models.contrast import apparent_dose
+from ceria_models.decoding import calibrated
 from ceria_models.domain import departures
 from ceria_models.errors import ImageError
+from ceria_models.frame_reading import NOWHERE, TILE, Reader, read_view, view_of
 from ceria_models.model import Model, PixelOutput
-from ceria_models.resampling import resample_counts
-from ceria_models.runtime import Runtime, open_runtime
-from ceria_models.tiles import Tile, tiles_of
+from ceria_models.runtime import open_runtime
+from ceria_models.tiles import Tile
 
-TILE = 512
-"""Pixels of a tile's core along each axis."""
 _SAMPLING = (0.01, 1.0)
-_SAME_PLACE = 0.02
-"""Two tiles see the same pixels around a column, and put it at one place but for rounding [Å]."""
-_SMALLEST = 16
-"""Pixels along an axis: 3 Å show no column with its neighbours."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +98,7 @@ def predict(
         If the runtime cannot be used.
     """
     frames = checked_images(images, sampling)
-    run = open_runtime(model, runtime)
+    reader = Reader(model, open_runtime(model, runtime), tile)
     shape = (len(frames), len(SPECIES), *frames.shape[1:])
     classes = model.config.net.max_count + 1
     # Made once and filled tile by tile: everything else of an image is gone with its tile.
@@ -120,7 +114,7 @@ def predict(
         for departure in departures(image, sampling, dose, model.config.domain):
             text = departure.text if len(frames) == 1 else f"frame {number}: {departure.text}"
             warnings[text] = departure.far
-        table = _predict_one(model, run, image, sampling, dose, tile, pixels.of_frame(number))
+        table = _predict_one(reader, image, sampling, dose, pixels.of_frame(number))
         table.insert(0, "frame", number)
         tables.append(table)
         doses.append(dose)
@@ -154,39 +148,26 @@ class _Pixels:
 
 
 def _predict_one(
-    model: Model,
-    run: Runtime,
+    reader: Reader,
     image: NDArray[np.floating] | NDArray[np.integer],
     sampling: float,
     dose: float,
-    tile: int,
     pixels: _Pixels,
 ) -> pd.DataFrame:
     """List the columns of one image, in its own coordinates; fill in the classes of its pixels."""
-    step = model.config.sampling_A
-    view = resample_counts(image, sampling, step)
-    if min(view.image.shape) < _SMALLEST:
-        raise ImageError(
-            f"the image shows {image.shape[0] * sampling:.3g} × {image.shape[1] * sampling:.3g} Å; "
-            f"expected at least {_SMALLEST * step:.3g} Å along each axis: is the pixel size of "
-            f"{sampling:.4g} Å right?"
-        )
+    model, step = reader.model, reader.model.config.sampling_A
+    view = view_of(image, sampling, model)
     mean = float(image.mean(dtype=np.float64))
     # For the pixels of the image along each axis, the nearest one that the net sees.
     nearest = [
         np.clip(np.rint((np.arange(n) * sampling - first) / step), 0, m - 1).astype(np.int64)
         for n, first, m in zip(image.shape, view.origin, view.image.shape, strict=True)
     ]
-    parts: list[dict[str, Peaks]] = []
-    for part in tiles_of(view.image.shape, model.net, tile):
-        output = run(net_input(view.image[part.rows, part.columns], mean, dose))
+
+    def fill(part: Tile, output: PixelOutput) -> None:
         _fill(pixels, part, nearest, output, model, dose)
-        parts.append(_peaks_of(part, view.image.shape, output, model))
-    together = {species: _united([part[species] for part in parts]) for species in SPECIES}
-    table = column_rows(together, model.config.column_calibration, dose)
-    table["y_A"] += view.origin[0]
-    table["x_A"] += view.origin[1]
-    return table
+
+    return read_view(reader, view, mean, dose, NOWHERE, fill).columns
 
 
 def _fill(
@@ -214,41 +195,6 @@ def _fill(
             pixels.probabilities[index, :, rows, columns] = np.moveaxis(p[of_core], -1, 0)
 
 
-def _peaks_of(
-    part: Tile, shape: tuple[int, ...], output: PixelOutput, model: Model
-) -> dict[str, Peaks]:
-    """Find the peaks in a tile's core, and a little beyond, in the image's coordinates."""
-    step, beyond = model.config.sampling_A, model.config.decoding.separation_A / 4
-    found = {}
-    for species, own in find_peaks(output, step, model.config.decoding).items():
-        x, y = own.x + part.columns.start * step, own.y + part.rows.start * step
-        inside = np.ones(len(own), dtype=bool)
-        for at, core, n in ((y, part.core_rows, shape[0]), (x, part.core_columns, shape[1])):
-            inside &= (at > (core.start - 0.5) * step - beyond) | (core.start == 0)
-            inside &= (at < (core.stop - 0.5) * step + beyond) | (core.stop == n)
-        moved = Peaks(x, y, own.logits, own.z, own.z_spread)
-        found[species] = moved.keep(inside)
-    return found
-
-
-def _united(parts: list[Peaks]) -> Peaks:
-    """Join the peaks of all tiles; one that two tiles found counts once."""
-    if len(parts) == 1:
-        return parts[0]
-    together = Peaks(
-        *(np.concatenate(values) for values in zip(*(vars(p).values() for p in parts), strict=True))
-    )
-    keep = np.ones(len(together), dtype=bool)
-    order = np.argsort(together.y, kind="stable")
-    for rank, i in enumerate(order):
-        for j in order[rank + 1 :]:
-            if together.y[j] - together.y[i] > _SAME_PLACE:
-                break
-            if abs(together.x[j] - together.x[i]) < _SAME_PLACE:
-                keep[j] = False
-    return together.keep(keep)
-
-
 def checked_images(
     images: NDArray[np.floating] | NDArray[np.integer], sampling: float
 ) -> NDArray[np.floating] | NDArray[np.integer]:
@@ -274,19 +220,52 @@ def checked_images(
         raise ImageError(f"images have the shape {array.shape}; expected (y, x) or (frame, y, x)")
     if not np.issubdtype(array.dtype, np.integer) and not np.issubdtype(array.dtype, np.floating):
         raise ImageError(f"images are {array.dtype}; expected real numbers")
+    check_sampling(sampling)
+    frames = array if array.ndim == 3 else array[None]
+    for number, image in enumerate(frames):
+        trouble = trouble_of(image, f"frame {number}" if array.ndim == 3 else "the image")
+        if trouble:
+            raise ImageError(trouble)
+    return frames
+
+
+def check_sampling(sampling: float) -> None:
+    """Refuse an impossible pixel size [Å].
+
+    Raises
+    ------
+    ImageError
+    """
     smallest, largest = _SAMPLING
     if not smallest <= sampling <= largest:
         raise ImageError(
             f"the pixel size is {sampling:.4g} Å; expected {smallest} to {largest} Å at the "
             "specimen (0.02 nm is 0.2 Å)"
         )
-    frames = array if array.ndim == 3 else array[None]
-    for number, image in enumerate(frames):
-        where = f"frame {number}" if array.ndim == 3 else "the image"
-        low, high = image.min(), image.max()  # not finite if any pixel is not
-        if not (np.isfinite(low) and np.isfinite(high)):
-            bad = int((~np.isfinite(image)).sum())
-            raise ImageError(f"{where} has {bad} pixels that are not finite; mask or replace them")
-        if low == high:
-            raise ImageError(f"every pixel of {where} is {image.flat[0]}; expected an image")
-    return frames
+
+
+def trouble_of(image: NDArray[np.floating] | NDArray[np.integer], where: str) -> str | None:
+    """Say what makes an image unreadable.
+
+    Parameters
+    ----------
+    image : array, shape (y, x)
+    where : str
+        What the image is called.
+
+    Returns
+    -------
+    str or None
+
+    Examples
+    --------
+    >>> trouble_of(np.zeros((8, 8)), "frame 3")
+    'every pixel of frame 3 is 0.0; expected an image'
+    """
+    low, high = image.min(), image.max()  # not finite if any pixel is not
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = int((~np.isfinite(image)).sum())
+        return f"{where} has {bad} pixels that are not finite; mask or replace them"
+    if low == high:
+        return f"every pixel of {where} is {image.flat[0]}; expected an image"
+    return None

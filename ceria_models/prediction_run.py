@@ -1,76 +1,103 @@
-"""A prediction from images to a folder of tables and pictures."""
+"""A prediction from images or a film to a folder of tables and pictures."""
 
+import hashlib
 import json
-import shutil
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
+import numpy as np
 import pandas as pd
 
 from ceria_data import __version__
-from ceria_data.errors import ConfigError, OutputError
-from ceria_data.store import refuse_inside_dataset, write_text
-from ceria_models.contrast import apparent_dose
+from ceria_data.errors import ConfigError
+from ceria_data.film import Film
+from ceria_data.store import write_text
 from ceria_models.domain import departures
-from ceria_models.errors import DomainError
-from ceria_models.images import Images
+from ceria_models.film_frames import frames_of
+from ceria_models.film_job import FilmJob, Found, Tell, prepare
+from ceria_models.film_prediction import (
+    part,
+    predict_frames,
+    readings_of,
+)
+from ceria_models.film_source import Source
+from ceria_models.film_staging import FilmStaging, check_place, staging_of
+from ceria_models.film_survey import refuse_far
+from ceria_models.film_tables import COLUMNS, FACTS, FRAMES, READINGS, REFERENCE, SITES
+from ceria_models.film_writing import (
+    counts_of,
+    joined,
+    row_groups,
+    write_streamed,
+)
+from ceria_models.frame_reading import Reader, check_size
 from ceria_models.machine import device_of
 from ceria_models.model import Model
 from ceria_models.overlay import draw_overlay
-from ceria_models.prediction import Prediction, checked_images, predict
-from ceria_models.runtime import BFLOAT16, FLOAT32
-from ceria_models.weights import from_pretrained
-
-COLUMNS = "columns.parquet"
-FACTS = "prediction.json"
+from ceria_models.prediction import check_sampling
+from ceria_models.runtime import BFLOAT16, FLOAT32, open_runtime
+from ceria_models.weights import from_pretrained, weights_sha256
 
 
-def run_prediction(
-    images: Images,
-    sampling: float,
-    model_name: str,
-    out: Path,
-    *,
-    source: str,
-    pictures: int,
-    force: bool,
-    runtime: str = "float32",
-    device: str = "cpu",
-    overwrite: bool = False,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[dict[str, Any], list[str]]:
-    """Predict images and write `columns.parquet`, `prediction.json` and overlays.
+@dataclass(frozen=True)
+class PredictionSettings:
+    """How a film is predicted, and what is written.
 
-    Parameters
+    Attributes
     ----------
-    images : Images
-    sampling : float
-        Å/pixel.
-    model_name : str
+    model : str
         As for `from_pretrained`.
-    out : Path
-        New folder; it appears whole or not at all.
-    source : str
-        Where the images come from, for the record.
     pictures : int
-        Frames to draw, evenly over them.
+        Frames to draw, evenly over the film.
     force : bool
         Go on where the images lie far outside of what the net has seen; the output says so.
     runtime : str
         What runs the net, see `runtime.open_runtime`.
     device : str
         ``cpu`` or ``gpu``; exported files run on the processor only.
+    resume : bool
+        Go on with an interrupted prediction.
     overwrite : bool
-        Replace an earlier prediction in `out`.
-    on_progress : callable
-        Told frames done and in all.
+        Replace an earlier prediction.
+    """
+
+    model: str
+    pictures: int = 8
+    force: bool = False
+    runtime: str = FLOAT32
+    device: str = "cpu"
+    resume: bool = False
+    overwrite: bool = False
+
+
+def run_prediction(
+    source: Source,
+    sampling: float,
+    out: Path,
+    settings: PredictionSettings,
+    *,
+    tell: Tell = lambda unit, done, total, reused: None,
+) -> tuple[dict[str, Any], list[str]]:
+    """Predict a film, or images, and write tables, overlays and `prediction.json`.
+
+    Parameters
+    ----------
+    source : Source
+    sampling : float
+        Å/pixel.
+    out : Path
+        New folder; it appears whole or not at all.
+    settings : PredictionSettings
+    tell : callable
+        Told what is counted, how many are done, of how many, and how many were there before.
 
     Returns
     -------
     dict
-        What was found, and the first rows of the table.
+        What was found.
     list of str
         Warnings.
 
@@ -78,35 +105,36 @@ def run_prediction(
     ------
     OutputError
         If the folder is taken, or holds something else than a prediction.
+    ImageError
+        If no frame can be read.
     DomainError
-        If an image lies far outside, without `force`.
+        If the images lie far outside, without `force`.
     ConfigError, DeviceError
         If there is no such device, or the runtime does not run there.
+    DiskSpaceError
+        If the disk is full.
     """
-    _refuse_taken(out, overwrite=overwrite)
-    refuse_inside_dataset(out)
-    model = _on_device(from_pretrained(model_name), device, runtime)
-    if not force:
-        _refuse_at_first(images, sampling, model, source)
-    prediction = predict(model, images.frames, sampling, runtime=runtime, on_progress=on_progress)
-    if not force:
-        _refuse_far_out(source, prediction.warnings, prediction.far_out)
-    table = prediction.columns
-    if images.samples is not None:
-        table.insert(0, "sample", pd.Series(images.samples)[table["frame"]].to_numpy())
-    facts = _facts(prediction, model) | {
-        "source": source,
-        "runtime": runtime,
-        "device": device,
-        "sampling_A": sampling,
-        "forced": prediction.far_out,
-    }
-    _write(out, images, prediction, facts, pictures)
-    pictures_there = sorted(str(file) for file in out.glob("overlay_*.png"))
-    shown = {"prediction": str(out), "model": model.config.name} | {
-        key: facts[key] for key in ("frames", "columns", "atoms", "in_domain", "forced")
-    }
-    return shown | {"table": str(out / COLUMNS), "pictures": pictures_there}, prediction.warnings
+    check_place(out, resume=settings.resume, overwrite=settings.overwrite)
+    loaded = from_pretrained(settings.model)
+    weights = weights_sha256(loaded.net)
+    model = _on_device(loaded, settings.device, settings.runtime)
+    check_sampling(sampling)
+    if not settings.force:
+        _refuse_pixel_size(source.film, sampling, model)
+    film = source.film
+    check_size(film.shape, sampling, model)
+    reader = Reader(model, open_runtime(model, settings.runtime))
+    job = FilmJob(source, sampling, reader, settings.force, tell)
+    begun = _fingerprint(job, settings, weights)
+    with staging_of(out, begun, resume=settings.resume, overwrite=settings.overwrite) as staging:
+        if staging is None:
+            facts = json.loads((out / FACTS).read_text(encoding="utf-8"))
+        else:
+            found = prepare(job, staging)
+            predict_frames(job, staging, found)
+            facts = _joined(job, staging, found, settings)
+            staging.publish()
+    return _shown(out, facts), facts["warnings"] + facts["notes"]
 
 
 def table_head(file: Path, rows: int = 6) -> str:
@@ -124,7 +152,7 @@ def table_head(file: Path, rows: int = 6) -> str:
     str
         Lines of equal width, with the unit in the heads.
     """
-    table = pd.read_parquet(file)
+    table = next(row_groups(file))
     first = "sample" if "sample" in table else "frame"
     shown = [first, "species", "x_A", "y_A", "occupancy", "confidence", "z_mean_A"]
     own = table[table["frame"] == table["frame"].min()].groupby("species").head(rows)
@@ -133,29 +161,13 @@ def table_head(file: Path, rows: int = 6) -> str:
     return str(own[shown].to_string(index=False, formatters=formats))
 
 
-def _refuse_taken(out: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that is there, or that holds something else than a prediction."""
-    if not out.exists():
-        return
-    if not overwrite:
-        raise OutputError(
-            f"{out} exists already; choose another --out, or replace it with --overwrite"
-        )
-    if not out.is_dir() or (any(out.iterdir()) and not (out / FACTS).is_file()):
-        raise OutputError(f"{out} holds something else than a prediction; choose another --out")
-
-
-def _refuse_at_first(images: Images, sampling: float, model: Model, source: str) -> None:
-    """Look at the first frame: a wrong pixel size shows there, before hours of work on all."""
-    first = checked_images(images.frames, sampling)[0]
-    found = departures(first, sampling, apparent_dose(first, sampling), model.config.domain)
-    _refuse_far_out(source, [one.text for one in found], any(one.far for one in found))
-
-
-def _refuse_far_out(source: str, reasons: list[str], far: bool) -> None:
-    if far:
-        shown = "; ".join(reasons[:3])
-        raise DomainError(f"{source}: {shown}. --force predicts all the same, and says so")
+def _refuse_pixel_size(film: Film, sampling: float, model: Model) -> None:
+    """Look at the pixel size first: a wrong one shows before the whole film is read."""
+    _, image = next(frames_of(film, 0, 1))
+    found = departures(image, sampling, float("inf"), model.config.domain, lattice=False)
+    reasons = [one.text for one in found if one.kind == "pixel size" and one.far]
+    if reasons:
+        refuse_far(film.source, reasons)
 
 
 def _on_device(model: Model, device: str, runtime: str) -> Model:
@@ -169,55 +181,133 @@ def _on_device(model: Model, device: str, runtime: str) -> Model:
     return Model(model.config, model.net.to(where))
 
 
-def _write(
-    out: Path, images: Images, prediction: Prediction, facts: dict[str, Any], pictures: int
-) -> None:
-    """Write the folder of a prediction, whole or not at all."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = out.with_name(f".{out.name}.{uuid4().hex}.staging")
-    staging.mkdir()
-    try:
-        prediction.columns.to_parquet(staging / COLUMNS, index=False)
-        _draw(images, prediction, facts["sampling_A"], staging, pictures)
-        write_text(staging / FACTS, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
-        if out.exists():
-            shutil.rmtree(out)
-        staging.rename(out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _facts(prediction: Prediction, model: Model) -> dict[str, Any]:
-    table = prediction.columns
-    per_species = table.groupby("species").size()
+def _fingerprint(job: FilmJob, settings: PredictionSettings, weights: str) -> dict[str, Any]:
+    """Describe all that must be equal for an interrupted prediction to go on."""
+    film = job.film
+    digest = hashlib.sha256()
+    for number in sorted({0, len(film) // 2, len(film) - 1}):
+        for _, image in frames_of(film, number, number + 1):
+            digest.update(image.tobytes())
+    model = job.reader.model
     return {
-        "frames": len(prediction.label),
-        "columns": {str(name): int(n) for name, n in per_species.items()},
-        "atoms": {
-            str(name): int(n) for name, n in table.groupby("species")["occupancy"].sum().items()
-        },
-        "dose_e_per_A2": [float(dose) for dose in prediction.dose_e_per_A2],
-        "in_domain": prediction.in_domain,
-        "warnings": prediction.warnings,
-        "model": model.config.name,
-        "model_version": model.config.version,
-        "dataset": model.config.training.dataset,
-        "content_digest": model.config.training.content_digest,
+        "film": [film.source, len(film), list(film.shape), digest.hexdigest()],
+        "pixel size": job.sampling,
+        "frame time": film.frame_time_s,
+        "preparation": job.source.record,
+        "model": [model.config.name, model.config.version, weights],
+        "runtime": [settings.runtime, settings.device],
+        "--force": settings.force,
         "software": __version__,
     }
 
 
+def _joined(
+    job: FilmJob, staging: FilmStaging, found: Found, settings: PredictionSettings
+) -> dict[str, Any]:
+    """Write the whole prediction from its chunks."""
+    whole, chunks = staging.whole, job.chunks()
+    whole.mkdir()
+    counted: Counter[str] = Counter()
+    atoms: Counter[str] = Counter()
+
+    def columns() -> Iterator[pd.DataFrame]:
+        for chunk in chunks:
+            table = pd.read_parquet(staging.file(part(COLUMNS, chunk)))
+            counted.update(counts_of(table["species"]))
+            for species, own in table.groupby("species"):
+                atoms[str(species)] += int(own["occupancy"].sum())
+            yield table
+
+    write_streamed(whole / COLUMNS, columns())
+    frames = joined(pd.read_parquet(staging.file(part(FRAMES, chunk))) for chunk in chunks)
+    frames.to_parquet(whole / FRAMES, index=False)
+    sites = None
+    if job.is_film:
+        write_streamed(whole / READINGS, (readings_of(staging, chunk) for chunk in chunks))
+        sites = pd.read_parquet(staging.file(SITES))
+        sites.to_parquet(whole / SITES, index=False)
+        np.save(whole / REFERENCE, np.load(staging.file(REFERENCE)))
+    facts = _facts(job, found, settings, sites, (counted, atoms))
+    _draw(job, staging, found, facts, settings.pictures)
+    write_text(whole / FACTS, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    return facts
+
+
+def _facts(
+    job: FilmJob,
+    found: Found,
+    settings: PredictionSettings,
+    sites: pd.DataFrame | None,
+    counts: tuple[Counter[str], Counter[str]],
+) -> dict[str, Any]:
+    config, film = job.reader.model.config, job.film
+    facts = {
+        "frames": len(film),
+        "columns": {name: int(n) for name, n in sorted(counts[0].items())},
+        "atoms": {name: int(n) for name, n in sorted(counts[1].items())},
+        "dose_e_per_A2": found.survey.dose,
+        "in_domain": found.in_domain,
+        "warnings": found.warnings,
+        "notes": list(film.notes),
+        "model": config.name,
+        "model_version": config.version,
+        "dataset": config.training.dataset,
+        "content_digest": config.training.content_digest,
+        "software": __version__,
+        "source": film.source,
+        "runtime": settings.runtime,
+        "device": settings.device,
+        "sampling_A": job.sampling,
+        "frame_time_s": film.frame_time_s,
+        "shape": list(film.shape),
+        "preparation": job.source.record,
+        "skipped": list(found.skipped),
+        "forced": found.far_out,
+        "film": film.source if job.is_film else None,
+    }
+    if sites is not None:
+        drift = found.drift
+        facts |= {
+            "sites": counts_of(sites["source"]),
+            "drift": {
+                "found": drift.found,
+                "range_x_A": float(np.ptp(drift.x)),
+                "range_y_A": float(np.ptp(drift.y)),
+                "error_A": float(np.sqrt(np.mean(drift.error**2))),
+            },
+        }
+    return facts
+
+
+def _shown(out: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """Choose what a person wants to see at once."""
+    shown: dict[str, Any] = {"prediction": str(out), "model": facts["model"]}
+    names = ["frames", "columns", "atoms", "in_domain", "forced"]
+    if facts["frames"] > 1 and facts["film"] is not None:
+        names += ["sites", "drift"]
+    shown |= {name: facts[name] for name in names}
+    if facts["skipped"]:
+        shown["skipped"] = len(facts["skipped"])
+    pictures = sorted(str(file) for file in out.glob("overlay_*.png"))
+    return shown | {"table": str(out / COLUMNS), "pictures": pictures}
+
+
 def _draw(
-    images: Images, prediction: Prediction, sampling: float, folder: Path, pictures: int
+    job: FilmJob, staging: FilmStaging, found: Found, facts: dict[str, Any], pictures: int
 ) -> None:
-    """Draw overlays of some frames, evenly over them."""
-    number = len(images.frames)
-    chosen = sorted({round(i * (number - 1) / max(pictures - 1, 1)) for i in range(pictures)})
-    for frame in chosen:
-        own = prediction.columns[prediction.columns["frame"] == frame]
-        what = f"frame {frame}" if images.samples is None else f"sample {images.samples[frame]}"
-        title = f"{what}, about {prediction.dose_e_per_A2[frame]:.0f} e⁻/Å²"
-        if not prediction.in_domain:
-            title += " · outside of what the net has seen, see prediction.json"
-        file = folder / f"overlay_{frame:05d}.png"
-        draw_overlay(images.frames[frame], own, sampling, title, file)
+    """Draw overlays of some frames, evenly over those that were predicted."""
+    usable = [n for n in range(len(job.film)) if n not in found.skipped]
+    last = len(usable) - 1
+    chosen = sorted({usable[round(i * last / max(pictures - 1, 1))] for i in range(pictures)})
+    for chunk in job.chunks():
+        for frame in (n for n in chosen if n in chunk):
+            columns = pd.read_parquet(staging.file(part(COLUMNS, chunk)))
+            own = columns[columns["frame"] == frame]
+            samples = job.film.samples
+            what = f"frame {frame}" if samples is None else f"sample {samples[frame]}"
+            title = f"{what}, about {found.survey.dose[frame]:.0f} e⁻/Å²"
+            if not facts["in_domain"]:
+                title += " · outside of what the net has seen, see prediction.json"
+            _, image = next(frames_of(job.film, frame, frame + 1))
+            file = staging.whole / f"overlay_{frame:05d}.png"
+            draw_overlay(image, own, job.sampling, title, file)

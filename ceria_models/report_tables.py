@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from ceria_data.grid import Field
 from ceria_models.errors import FilmFolderError, FilmTableError
-from ceria_models.film_tables import ASSUMED_S, FACTS, FRAMES, READINGS, SITES
+from ceria_models.film_tables import ASSUMED_S, FACTS, FRAMES, READINGS, REFERENCE, SITES
 from ceria_models.report_words import place_of
 
-CLASSES, REFERENCE = "site_classes.parquet", "reference.npy"
-TRACKS, COLUMNS = "tracks.parquet", "columns.parquet"
+CLASSES, TRACKS = "site_classes.parquet", "tracks.parquet"
 NEEDED = {
     FRAMES: ("frame", "time_s", "dose_e_per_A2", "drift_x_A", "drift_y_A"),
     SITES: ("site", "species", "x_A", "y_A"),

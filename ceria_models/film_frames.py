@@ -1,0 +1,79 @@
+"""The frames of a film in order, as many at a time as memory allows."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ceria_data.film import Film
+
+Image = NDArray[np.floating] | NDArray[np.integer]
+
+_BYTES = 32 << 20
+_MOST = 64
+_PIXELS_OF_CHUNK = 32 * 512 * 512
+"""What is predicted between two checkpoints, about half a minute of a processor's time."""
+_FRAMES_OF_CHUNK = 256
+
+
+def frames_of(film: Film, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Image]]:
+    """Read frames one after the other.
+
+    Parameters
+    ----------
+    film : Film
+    start, stop : int
+        First frame, and the one behind the last; by default all.
+
+    Yields
+    ------
+    tuple of int and array, shape (y, x)
+        Number of the frame, and its image.
+
+    Examples
+    --------
+    >>> from ceria_data.film import film_of_array
+    >>> [i for i, _ in frames_of(film_of_array(np.ones((5, 8, 8))), 2)]
+    [2, 3, 4]
+    """
+    stop = len(film) if stop is None else stop
+    some = _at_a_time(film)
+    for first in range(start, stop, some):
+        images = film.frames(first, min(first + some, stop))
+        if images.dtype == bool:
+            images = images.astype(np.uint8)
+        for offset, image in enumerate(images):
+            # Byte orders that torch does not know, and views of files, become plain arrays.
+            yield first + offset, np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
+
+
+def chunks_of(film: Film, sampling: float, step: float) -> list[range]:
+    """Divide a film into what is predicted between two checkpoints.
+
+    Parameters
+    ----------
+    film : Film
+    sampling : float
+        Å/pixel.
+    step : float
+        That of the net [Å/pixel].
+
+    Returns
+    -------
+    list of range
+        Frames.
+
+    Examples
+    --------
+    >>> from ceria_data.film import film_of_array
+    >>> chunks_of(film_of_array(np.ones((70, 16, 16))), 6.4, 0.2)
+    [range(0, 32), range(32, 64), range(64, 70)]
+    """
+    pixels = film.shape[0] * film.shape[1] * (sampling / step) ** 2
+    size = int(min(max(_PIXELS_OF_CHUNK / pixels, 1), _FRAMES_OF_CHUNK))
+    return [range(at, min(at + size, len(film))) for at in range(0, len(film), size)]
+
+
+def _at_a_time(film: Film) -> int:
+    bytes_of_frame = 8 * film.shape[0] * film.shape[1]
+    return int(min(max(_BYTES // bytes_of_frame, 1), _MOST))

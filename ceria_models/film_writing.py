@@ -1,0 +1,134 @@
+"""Tables of a predicted film: rows of a chunk of frames, and all chunks in one file."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ceria_data.schema import SPECIES
+from ceria_models.frame_reading import FrameReading
+
+
+def reading_rows(
+    frame: int, reading: FrameReading, numbers: dict[str, NDArray[np.int64]]
+) -> pd.DataFrame:
+    """Make the rows of one frame of `readings.parquet`.
+
+    Parameters
+    ----------
+    frame : int
+    reading : FrameReading
+        Read at the places of the sites.
+    numbers : dict of str to array of int64, shape (place,)
+        Sites of these places, by species.
+
+    Returns
+    -------
+    DataFrame
+        frame, site, p_0 to p_K, z_mean_A, z_spread_A; by site.
+    """
+    site = np.concatenate([numbers[species] for species in SPECIES])
+    order = np.argsort(site, kind="stable")
+    p = np.concatenate([reading.p[species] for species in SPECIES])[order]
+    values: dict[str, NDArray[Any]] = {
+        "frame": np.full(len(site), frame, dtype=np.int64),
+        "site": site[order],
+    }
+    values |= {f"p_{n}": p[:, n].astype(np.float32) for n in range(p.shape[1])}
+    for name, own in (("z_mean_A", reading.z), ("z_spread_A", reading.z_spread)):
+        together = np.concatenate([own[species] for species in SPECIES])[order]
+        values[name] = together.astype(np.float32)
+    return pd.DataFrame(values)
+
+
+def rows_of_columns(frame: int, columns: pd.DataFrame) -> pd.DataFrame:
+    """Make the readings of the only frame of a film: its columns are the sites.
+
+    Parameters
+    ----------
+    frame : int
+    columns : DataFrame
+        As from `decoding.column_rows`.
+
+    Returns
+    -------
+    DataFrame
+        As from `reading_rows`.
+    """
+    classes = [name for name in columns if str(name).startswith("p_")]
+    rows = columns[[*classes, "z_mean_A", "z_spread_A"]].astype(np.float32)
+    rows.insert(0, "frame", np.full(len(rows), frame, dtype=np.int64))
+    rows.insert(1, "site", np.arange(len(rows), dtype=np.int64))
+    return rows
+
+
+def counts_of(values: "pd.Series[Any]") -> dict[str, int]:
+    """Count how often each word occurs."""
+    return {str(word): int(n) for word, n in values.value_counts().items()}
+
+
+def numbered(frame: int, columns: pd.DataFrame, sample: int | None) -> pd.DataFrame:
+    """Put the number of its frame, and of its sample, before every column."""
+    columns.insert(0, "frame", frame)
+    if sample is not None:
+        columns.insert(0, "sample", sample)
+    return columns
+
+
+def joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Join tables of frames; an empty one has no say in the types."""
+    parts = list(tables)
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled, ignore_index=True) if filled else parts[0]
+
+
+def write_streamed(file: Path, tables: Iterable[pd.DataFrame]) -> None:
+    """Write a table part by part, each a row group.
+
+    Parameters
+    ----------
+    file : Path
+    tables : iterable of DataFrame
+        All with the columns of the first.
+    """
+    writer: pq.ParquetWriter | None = None
+    try:
+        for table in tables:
+            if writer is None:
+                schema = pa.Schema.from_pandas(table, preserve_index=False)
+                writer = pq.ParquetWriter(file, schema)
+            writer.write_table(
+                pa.Table.from_pandas(table, schema=writer.schema, preserve_index=False)
+            )
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def in_order(one: pd.DataFrame, other: pd.DataFrame | None) -> pd.DataFrame:
+    """Join the readings of a chunk from two passes, by frame and site."""
+    if other is None:
+        return one
+    together = joined([one, other])
+    return together.sort_values(["frame", "site"], kind="stable").reset_index(drop=True)
+
+
+def row_groups(file: Path) -> Iterator[pd.DataFrame]:
+    """Read a table a row group at a time.
+
+    Parameters
+    ----------
+    file : Path
+
+    Yields
+    ------
+    DataFrame
+    """
+    with pq.ParquetFile(file) as table:
+        for group in range(table.num_row_groups):
+            yield table.read_row_group(group).to_pandas()
