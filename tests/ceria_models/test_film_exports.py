@@ -63,6 +63,18 @@ def test_discs_do_not_leave_the_image_and_the_nearer_column_wins():
     assert (painted[4:6, 3:5] == 0).all()
 
 
+def test_discs_follow_the_drift(stack):
+    """1 Å along x and 0.4 Å along y are 5 and 2 pixels."""
+    still, moved = (
+        replace(
+            stack, tables=replace(stack.tables, frames=stack.tables.frames.assign(
+                drift_x_A=x, drift_y_A=y))
+        ).painted(5, "Ce") for x, y in ((0.0, 0.0), (1.0, 0.4))
+    )  # fmt: skip
+    assert (moved[2:, 5:] == still[:-2, :-5]).all()
+    assert (moved != still).any()
+
+
 def test_csv_has_every_row_of_every_table(folder, monkeypatch, capsys, tmp_path):
     out = tmp_path / "tables"
     code, text, _ = run(
