@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from dataclasses import replace
 from importlib.metadata import entry_points
 from importlib.resources import files
@@ -216,6 +217,15 @@ def test_hyperspy_signals_have_axes_with_units(folder, film, stack, tmp_path):
     ]
     (counts,) = rsciio.file_reader(written[1])
     check_counts(folder, counts["data"], "Ce")
+
+
+def test_without_rosettasciio_the_extra_is_named(folder, monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "rsciio.hspy", None)
+    out = tmp_path / "signals"
+    code, _, err = run(monkeypatch, capsys, "convert", folder, "--to", "hyperspy", "--out", out)
+    assert code == 2
+    assert "pip install 'ceria[em]'" in " ".join(err.split())
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_second_frame(folder, film, monkeypatch, capsys, tmp_path):
