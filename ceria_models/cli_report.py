@@ -73,7 +73,16 @@ def convert(
 
     if to not in FORMATS:
         raise typer.BadParameter(f"--to {to}: expected one of {', '.join(FORMATS)}")
-    facts = run_conversion(folder, to, out, every=every, overwrite=overwrite)
+    unit = "tables" if to == "csv" else "images"
+    with terminal.progress(quiet=quiet or json) as advance:
+        facts = run_conversion(
+            folder,
+            to,
+            out,
+            every=every,
+            overwrite=overwrite,
+            on_progress=lambda done, total: advance(unit, done, total, 0),
+        )
     terminal.show(facts, quiet=quiet, json=json)
 
 

@@ -1,5 +1,6 @@
 """The tables of a predicted film as CSV."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,7 +9,11 @@ import pyarrow.csv as pa_csv
 from ceria_models.report_tables import PredictedFilm, open_long_table
 
 
-def write_csv(tables: PredictedFilm, folder: Path) -> list[Path]:
+def write_csv(
+    tables: PredictedFilm,
+    folder: Path,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Path]:
     """Write every table as a CSV file, with the unit in the names of its columns.
 
     Parameters
@@ -16,6 +21,8 @@ def write_csv(tables: PredictedFilm, folder: Path) -> list[Path]:
     tables : PredictedFilm
     folder : Path
         Of the new files.
+    tell : callable
+        Told tables written and in all.
 
     Returns
     -------
@@ -27,7 +34,8 @@ def write_csv(tables: PredictedFilm, folder: Path) -> list[Path]:
         If a table is damaged.
     """
     written = []
-    for file in sorted(tables.folder.glob("*.parquet")):
+    files = sorted(tables.folder.glob("*.parquet"))
+    for file in files:
         table = open_long_table(file, ())
         path = folder / f"{file.stem}.csv"
         # As text; an index of categories means nothing in another program.
@@ -42,4 +50,5 @@ def write_csv(tables: PredictedFilm, folder: Path) -> list[Path]:
             for part in table.iter_batches(columns=names):
                 writer.write_batch(part.cast(schema))
         written.append(path)
+        tell(len(written), len(files))
     return written

@@ -75,16 +75,19 @@ def _signal(stack: Stack, values: NDArray[Any], title: str) -> dict[str, Any]:
         "data": values,
         "axes": axes,
         "metadata": {
-            "General": {"title": title},
+            "General": {"title": title, "original_filename": stack.tables.name},
             "Signal": {"signal_type": ""},
         },
-        "original_metadata": {},
+        "original_metadata": {
+            "ceria": {
+                name: str(stack.tables.facts.get(name, ""))
+                for name in ("software", "model", "model_version")
+            }
+        },
         "attributes": {"_lazy": False, "ragged": False},
         "tmp_parameters": {},
         "learning_results": {},
-        "package_info": {
-            "package": "ceria",
-            "package_version": str(stack.tables.facts.get("software", "")),
-        },
+        # The package that has the class of the signal, not the one that wrote it.
+        "package_info": {"package": "hyperspy", "package_version": "2.0"},
         "models": {},
     }

@@ -83,7 +83,7 @@ def _metadata(stack: Stack, names: list[str]) -> dict[str, Any]:
 
 
 def _pages(stack: Stack, names: list[str], dtype: np.dtype[Any]) -> Iterator[NDArray[np.generic]]:
-    for frame, image in zip(stack.frames.tolist(), stack.images(), strict=True):
-        yield image.astype(dtype, copy=False)
-        for name in names:
-            yield stack.painted(frame, name).astype(dtype)
+    painted = (stack.counts(name) for name in names)
+    for channels in zip(stack.images(), *painted, strict=True):
+        for channel in channels:
+            yield channel.astype(dtype, copy=False)

@@ -15,11 +15,16 @@ from ceria_models.export_ome_zarr import write_ome_zarr
 from ceria_models.export_stack import Stack, stack_of
 from ceria_models.report_tables import PredictedFilm, read_predicted_film
 
-Writer = Callable[[PredictedFilm, int, Path], list[Path]]
+Tell = Callable[[int, int], None]
+Writer = Callable[[PredictedFilm, int, Path, Tell], list[Path]]
 
 
 def _of_stack(write: Callable[[Stack, Path], list[Path]]) -> Writer:
-    return lambda tables, every, folder: write(stack_of(tables, every), folder)
+    return lambda tables, every, folder, tell: write(stack_of(tables, every, tell), folder)
+
+
+def _tables_only(tables: PredictedFilm, every: int, folder: Path, tell: Tell) -> list[Path]:
+    return write_csv(tables, folder, tell)
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class Format:
     name : str
         Of its folder, or how that name ends.
     write : callable
-        Given tables, every how many frames, and the folder.
+        Given tables, every how many frames, the folder, and whom to tell how far it is.
     made : tuple of str
         What a conversion leaves in the folder; only that is ever replaced.
     """
@@ -42,7 +47,7 @@ class Format:
 
 
 FORMATS = {
-    "csv": Format("csv", lambda tables, every, folder: write_csv(tables, folder), ("*.csv",)),
+    "csv": Format("csv", _tables_only, ("*.csv",)),
     "ome-zarr": Format(".ome.zarr", _of_stack(write_ome_zarr), ("zarr.json", "0", "labels")),
     "imagej": Format("imagej", _of_stack(write_imagej), ("film.tif",)),
     "hyperspy": Format("hyperspy", _of_stack(write_hyperspy), ("*.hspy",)),
@@ -50,7 +55,13 @@ FORMATS = {
 
 
 def run_conversion(
-    folder: Path, to: str, out: Path | None, *, every: int = 1, overwrite: bool = False
+    folder: Path,
+    to: str,
+    out: Path | None,
+    *,
+    every: int = 1,
+    overwrite: bool = False,
+    on_progress: Tell = lambda done, total: None,
 ) -> dict[str, Any]:
     """Write a predicted film for another program.
 
@@ -66,6 +77,8 @@ def run_conversion(
         Every how many frames, for images.
     overwrite : bool
         Replace what an earlier conversion made.
+    on_progress : callable
+        Told images or tables made, and in all.
 
     Returns
     -------
@@ -90,7 +103,7 @@ def run_conversion(
     staging = out.with_name(f".{out.name}.{uuid4().hex}.staging")
     staging.mkdir()
     try:
-        written = form.write(tables, every, staging)
+        written = form.write(tables, every, staging, on_progress)
         if out.exists():
             shutil.rmtree(out)
         staging.rename(out)

@@ -1,7 +1,8 @@
 """Frames of a film, each with the counts painted onto it, one after the other."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ class Stack:
         With the chosen frames.
     frames : array of int, shape (time,)
     step : int
+    tell : callable
+        Told images made and in all.
     """
 
     tables: PredictedFilm
@@ -33,6 +36,8 @@ class Stack:
     traces: Traces
     frames: NDArray[np.int64]
     step: int
+    tell: Callable[[int, int], None] = lambda done, total: None
+    _done: Iterator[int] = field(default_factory=lambda: count(1), repr=False)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -53,13 +58,19 @@ class Stack:
 
     def images(self) -> Iterator[NDArray[np.generic]]:
         """Read the frames, (y, x) each."""
+        dtype = self.dtype
         for frame in self.frames.tolist():
-            yield self.film.frames(frame, frame + 1)[0].astype(self.dtype, copy=False)
+            self._tell_one()
+            yield self.film.frames(frame, frame + 1)[0].astype(dtype, copy=False)
 
     def counts(self, species: str) -> Iterator[NDArray[np.uint8]]:
         """Paint the counts of one species, (y, x) for each frame; 0 = no column."""
         for frame in self.frames.tolist():
+            self._tell_one()
             yield self.painted(frame, species)
+
+    def _tell_one(self) -> None:
+        self.tell(next(self._done), len(self.frames) * (1 + len(species_of(self.tables))))
 
     def painted(self, frame: int, species: str) -> NDArray[np.uint8]:
         """Paint the counts of one species in one of the frames."""
@@ -115,7 +126,11 @@ def painted_discs(
     return picture
 
 
-def stack_of(tables: PredictedFilm, step: int = 1) -> Stack:
+def stack_of(
+    tables: PredictedFilm,
+    step: int = 1,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> Stack:
     """Open the frames of a predicted film for other programs.
 
     Parameters
@@ -123,6 +138,8 @@ def stack_of(tables: PredictedFilm, step: int = 1) -> Stack:
     tables : PredictedFilm
     step : int
         Every how many frames.
+    tell : callable
+        Told images made and in all.
 
     Raises
     ------
@@ -137,7 +154,7 @@ def stack_of(tables: PredictedFilm, step: int = 1) -> Stack:
         )
     frames = np.arange(0, len(tables.frames), step)
     traces = read_traces(tables, longest=len(tables.frames), step=step)
-    return Stack(tables, film, traces, frames, step)
+    return Stack(tables, film, traces, frames, step, tell)
 
 
 def species_of(tables: PredictedFilm) -> list[str]:

@@ -159,15 +159,16 @@ def _counted(tables: PredictedFilm) -> pd.DataFrame:
 def _points(
     tables: PredictedFilm, found: pd.DataFrame, species: str, shared: dict[str, Any]
 ) -> Layer:
+    # As floats: napari takes few different integers for names, and colours them at random.
     features = {
-        name: found[name].to_numpy()
+        name: found[name].to_numpy(dtype=np.int64 if name == "site" else np.float64)
         for name in ("site", "occupancy", "confidence")
         if name in found
     }
     options = {
         "name": f"{species} atoms",
         "features": features,
-        "text": {"string": "{occupancy}", "size": 8, "color": "black"},
+        "text": {"string": "{occupancy:.0f}", "size": 8, "color": "black"},
         "face_color": "occupancy",
         "face_colormap": COLOUR_MAPS[species],
         "border_width": 0,

@@ -282,11 +282,12 @@ function jump(i) {
   state.event = i;
   const site = event.site_from >= 0 ? event.site_from : event.site_to;
   if (site >= 0) {
-    const species = sites.species[site], box = document.querySelector(`[name=species][value=${species}]`);
+    const species = sites.species[site], box = speciesBoxes.find((one) => one.value === species);
     state.species.add(species); if (box) box.checked = true;
   }
   choose(site, true); go(nearest(event.frame));
 }
+const speciesBoxes = [...document.querySelectorAll("[name=species]")];
 const COLUMNS = [
   ["time_s", "time [s]"], ["kind", "what"], ["species", "species"], ["site_from", "from"],
   ["site_to", "to"], ["confidence", "confidence"]];
@@ -378,7 +379,7 @@ for (const button of document.querySelectorAll("[data-table]")) button.addEventL
 // ---- legend
 function legend() {
   const box = $("legend");
-  for (const species of new Set(sites.species)) {
+  for (const species of Object.keys(page.colours).filter((name) => sites.species.includes(name))) {
     const line = document.createElement("span"), scale = document.createElement("span");
     scale.className = "scale"; line.append(`${species} atoms`, scale);
     page.colours[species].forEach((colour, i) => {
@@ -406,7 +407,7 @@ for (const radio of document.querySelectorAll("[name=view]")) {
   radio.addEventListener("change", () => { state.view = radio.value; go(state.at); });
 }
 if (!pictures.raw.length) state.view = "reference";
-for (const box of document.querySelectorAll("[name=species]")) {
+for (const box of speciesBoxes) {
   box.disabled = !sites.species.includes(box.value); box.checked = box.checked && !box.disabled;
   box.addEventListener("change", () => {
     state.species[box.checked ? "add" : "delete"](box.value); draw();

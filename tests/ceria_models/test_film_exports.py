@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from dataclasses import replace
 from importlib.metadata import entry_points
 from importlib.resources import files
@@ -61,6 +62,18 @@ def test_discs_do_not_leave_the_image_and_the_nearer_column_wins():
     assert painted[0, :6].tolist() == [3, 3, 3, 4, 4, 4]
     assert painted[9, 9] == 5
     assert (painted[4:6, 3:5] == 0).all()
+
+
+def test_discs_follow_the_drift(stack):
+    """1 Å along x and 0.4 Å along y are 5 and 2 pixels."""
+    still, moved = (
+        replace(
+            stack, tables=replace(stack.tables, frames=stack.tables.frames.assign(
+                drift_x_A=x, drift_y_A=y))
+        ).painted(5, "Ce") for x, y in ((0.0, 0.0), (1.0, 0.4))
+    )  # fmt: skip
+    assert (moved[2:, 5:] == still[:-2, :-5]).all()
+    assert (moved != still).any()
 
 
 def test_csv_has_every_row_of_every_table(folder, monkeypatch, capsys, tmp_path):
@@ -204,6 +217,15 @@ def test_hyperspy_signals_have_axes_with_units(folder, film, stack, tmp_path):
     ]
     (counts,) = rsciio.file_reader(written[1])
     check_counts(folder, counts["data"], "Ce")
+
+
+def test_without_rosettasciio_the_extra_is_named(folder, monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "rsciio.hspy", None)
+    out = tmp_path / "signals"
+    code, _, err = run(monkeypatch, capsys, "convert", folder, "--to", "hyperspy", "--out", out)
+    assert code == 2
+    assert "pip install 'ceria[em]'" in " ".join(err.split())
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_second_frame(folder, film, monkeypatch, capsys, tmp_path):
