@@ -2,12 +2,15 @@
 
     python benchmarks/films.py predict DATASET --out FOLDER [--split S ...] [--dose D ...]
     python benchmarks/films.py score DATASET FOLDER
+    python benchmarks/films.py fit DATASET FOLDER --out SETTINGS [--temperature-only]
 
 `predict` records every film of the splits again at every dose, runs `predict` and `track` as the
 command line does, and leaves a folder for each; what is there already is kept. `score` adds up
 all films of a split and dose. Columns in the field that were not found count as wrong; events
 count as found within 1.5 Å and 0.2 s (Ce) or 0.5 s (O). Brackets are 95 % intervals of a
-bootstrap over films.
+bootstrap over films. `fit` makes settings of `ceria-models track` from predicted films of known
+truth, those of the splits validation; `predict --settings SETTINGS` tracks
+again with them.
 """
 
 import argparse
@@ -26,7 +29,9 @@ from ceria_models import DEFAULT
 from ceria_models.film_scoring import as_changes, score_events, with_places
 from ceria_models.film_source import Source
 from ceria_models.prediction_run import PredictionSettings, run_prediction
+from ceria_models.tracking_fit import Film, calm, false_changes, fit_tracking
 from ceria_models.tracking_run import run_tracking
+from ceria_models.tracking_settings import load_settings
 
 DOSES = (100.0, 300.0, 1000.0)
 WINDOWS = {"Ce": 0.2, "O": 0.5}
@@ -61,8 +66,59 @@ def predict(arguments):
                     settings = PredictionSettings(arguments.model, pictures=0, resume=True)
                     source = Source(film, times, True, record)
                     run_prediction(source, film.sampling, folder, settings)
-                run_tracking(folder, overwrite=True)
+                settings = load_settings(arguments.settings)
+                run_tracking(folder, overwrite=True, settings=settings)
                 print(folder.name, flush=True)
+
+
+def fit(arguments):
+    """Fit what frames are worth, and raise the temperature until still columns stay still."""
+    films = {species: [] for species in SPECIES}
+    for folder in sorted(path for path in arguments.folder.iterdir() if path.is_dir()):
+        if folder.name.startswith("validation"):
+            split, _, particle = folder.name.rsplit("-", 2)
+            dataset = open_dataset(arguments.dataset, split)
+            for species, film in fitted_films(dataset, int(particle), folder).items():
+                films[species].append(film)
+    usual, evidence = load_settings(), {}
+    for species in SPECIES:
+        start, motion = usual.evidence[species], usual.motion[species]
+        if not arguments.temperature_only:
+            found = fit_tracking(films[species], start, motion)
+            print(f"{species}: {found.before:.3f} -> {found.after:.3f} nats", flush=True)
+            start = found.settings
+        evidence[species] = calm(films[species], start, motion, most=arguments.false_changes)
+        number, seconds = false_changes(films[species], evidence[species], motion)
+        shown = evidence[species].model_dump(exclude={"prior"})
+        print(f"{species}: {shown}; {number} false in {seconds:.0f} column-seconds", flush=True)
+    how = "temperature of the settings before" if arguments.temperature_only else "all"
+    fitted = dict(usual.fitted) | {
+        "films": f"{len(films['Ce'])} films of {open_dataset(arguments.dataset).manifest['name']}, "
+        f"splits validation; {how}, at most {arguments.false_changes:g} false changes in 1,000 "
+        "column-seconds; python benchmarks/films.py fit",
+    }
+    settings = usual.model_copy(update={"evidence": evidence, "fitted": fitted})
+    arguments.out.write_text(settings.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def fitted_films(dataset, particle, folder):
+    """Pair the readings of the sites of a film with the true counts; a false site has 0."""
+    frames, sites = (pd.read_parquet(folder / f"{name}.parquet") for name in ("frames", "sites"))
+    truth = truth_of(dataset, particle, frames)
+    sites = sites.sort_values("site")
+    p = cube(pd.read_parquet(folder / "readings.parquet"), len(sites), len(frames))
+    films = {}
+    for species in SPECIES:
+        own = np.flatnonzero(truth.species == species)
+        mine = np.flatnonzero((sites["species"] == species).to_numpy())
+        places = sites[["x_A", "y_A"]].to_numpy()[mine]
+        apart = np.hypot(*(places[:, None, i] - truth.places[None, own, i] for i in (0, 1)))
+        counts = np.where(
+            (apart.min(1) < SAME_COLUMN)[:, None], truth.counts[own[apart.argmin(1)]], 0
+        )
+        times, dose = (frames[name].to_numpy() for name in ("time_s", "dose_e_per_A2"))
+        films[species] = Film(p[mine], counts, times, dose)
+    return films
 
 
 def score(arguments):
@@ -254,11 +310,19 @@ def main():
     one.add_argument("--split", nargs="+", default=["test", "test_calm", "test_vacancies"])
     one.add_argument("--dose", type=float, nargs="+", default=DOSES)
     one.add_argument("--model", default=DEFAULT)
+    one.add_argument("--settings", type=Path, help="of tracking")
     one.set_defaults(run=predict)
     one = commands.add_parser("score")
     one.add_argument("dataset")
     one.add_argument("folder", type=Path)
     one.set_defaults(run=score)
+    one = commands.add_parser("fit")
+    one.add_argument("dataset")
+    one.add_argument("folder", type=Path)
+    one.add_argument("--out", type=Path, required=True)
+    one.add_argument("--temperature-only", action="store_true")
+    one.add_argument("--false-changes", type=float, default=0.3, help="in 1,000 column-seconds")
+    one.set_defaults(run=fit)
     arguments = parser.parse_args()
     arguments.run(arguments)
 
