@@ -64,7 +64,7 @@ def show_synthetic(dose, biased, name, rates, frames):
     settings = settings.model_copy(update={"evidence": {
         species: EvidenceSettings(
             prior=tuple(film.prior[species]),
-            offset=(0.0, biased, 1 - 2 * biased, biased, 0.0),
+            offset=(0.0, 0.0, biased, 0.0, 1 - 2 * biased, 0.0, biased, 0.0, 0.0),
         )
         for species in SPECIES
     }})  # fmt: skip
@@ -82,7 +82,7 @@ def show_synthetic(dose, biased, name, rates, frames):
         before, after = (score_counts(x[own], film.truth[own]) for x in (film.p, p))
         shares = np.bincount(film.truth[own].ravel(), minlength=p.shape[-1]) + 1e-3
         rate = max(sum(rates), 1e-3)
-        chain = Chain(shares / shares.sum(), rate, rate, np.zeros(1, np.int64), np.ones(1))
+        chain = Chain(shares / shares.sum(), rate, rate, np.zeros(1), np.ones(1))
         ideal = score_counts(
             ideal_smoothing(film.truth[own], film.d2[own], times, chain, seed=0), film.truth[own]
         )
