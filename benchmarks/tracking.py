@@ -3,19 +3,15 @@
     python benchmarks/tracking.py synthetic                 # a minute, one core
     python benchmarks/tracking.py prior                     # what is done with the prior, a minute
     python benchmarks/tracking.py fit DATASET --out FILE    # settings for a net, minutes
-    python benchmarks/tracking.py films DATASET PREDICTIONS # films of known truth
 
 `synthetic` draws films of readings as of the ideal observer, whose d'² of one frame grows with
 the dose, with a share of columns misread throughout. `fit` records the still images of two splits
 again and again, reads the net at every column and beside the particle, and fits the settings on
-one split and measures them on the other. `films` scores folders that `ceria-models predict` and
-`track` wrote of the films of a dataset; the name of each folder ends with the number of its
-particle.
+one split and measures them on the other. Films of a dataset: `benchmarks/films.py`.
 """
 
 import argparse
 import json
-import re
 import tempfile
 import time
 from dataclasses import replace
@@ -29,7 +25,6 @@ from ceria_data.schema import SPECIES
 from ceria_models.chains import Chain
 from ceria_models.film_chain import Columns, fit_chain, smoothed_blocks
 from ceria_models.film_scoring import (
-    as_changes,
     ideal_smoothing,
     score_counts,
     score_events,
@@ -69,7 +64,7 @@ def show_synthetic(dose, biased, name, rates, frames):
     settings = settings.model_copy(update={"evidence": {
         species: EvidenceSettings(
             prior=tuple(film.prior[species]),
-            offset=(0.0, biased, 1 - 2 * biased, biased, 0.0),
+            offset=(0.0, 0.0, biased, 0.0, 1 - 2 * biased, 0.0, biased, 0.0, 0.0),
         )
         for species in SPECIES
     }})  # fmt: skip
@@ -87,7 +82,7 @@ def show_synthetic(dose, biased, name, rates, frames):
         before, after = (score_counts(x[own], film.truth[own]) for x in (film.p, p))
         shares = np.bincount(film.truth[own].ravel(), minlength=p.shape[-1]) + 1e-3
         rate = max(sum(rates), 1e-3)
-        chain = Chain(shares / shares.sum(), rate, rate, np.zeros(1, np.int64), np.ones(1))
+        chain = Chain(shares / shares.sum(), rate, rate, np.zeros(1), np.ones(1))
         ideal = score_counts(
             ideal_smoothing(film.truth[own], film.d2[own], times, chain, seed=0), film.truth[own]
         )
@@ -248,12 +243,11 @@ def spliced(film, rng):
 
 def recorded(dataset, split, images, model):
     """Read a net at all columns, and at empty places beside them, of images recorded anew."""
-    from ceria_models.frame_reading import Reader, read_frame
-
     from ceria_data.detector import record
     from ceria_data.parameters import Camera
     from ceria_models import from_pretrained
     from ceria_models.contrast import apparent_dose
+    from ceria_models.frame_reading import Reader, read_frame
     from ceria_models.runtime import open_runtime
 
     loaded = from_pretrained(model)
@@ -318,77 +312,6 @@ def places_of(columns, field, rng):
     return places, truth
 
 
-def films(arguments):
-    """Print how well films of a dataset were followed."""
-    dataset = open_dataset(arguments.dataset)
-    happened = pd.read_parquet(dataset.folder / "events.parquet")
-    print("| film | species | one frame | tracked | ECE before | ECE | events | found | "
-          "precision | recall | F1 | changes F1 | time error [s] | false in 10 s |")  # fmt: skip
-    print("|---" * 14 + "|")
-    for folder in sorted(path for path in arguments.predictions.iterdir() if path.is_dir()):
-        number = re.search(r"(\d+)$", folder.name)
-        if number is None or not (folder / "track.json").is_file():
-            continue
-        own = dataset.samples[dataset.samples["particle"] == int(number[1])].sort_values("frame")
-        events = happened[happened["particle"] == int(number[1])]
-        show_film(folder, dataset, own, events)
-
-
-def show_film(folder, dataset, samples, events):
-    sites, frames = (pd.read_parquet(folder / f"{n}.parquet") for n in ("sites", "frames"))
-    both = samples.merge(frames, on="frame", suffixes=("", "_found"))
-    shift = [
-        float((both[f"drift_{axis}_A_found"] - both[f"drift_{axis}_A"]).median()) for axis in "xy"
-    ]
-    counts = {s: dataset.columns_of(int(s)) for s in both["structure"].unique()}
-    first = next(iter(counts.values()))
-    names = first["site_id"].to_numpy()
-    places = first[["x_A", "y_A"]].to_numpy() - np.array(shift)
-    tracks = pd.read_parquet(folder / "tracks.parquet").sort_values(["site", "frame"])
-    readings = pd.read_parquet(folder / "readings.parquet")
-    classes = [name for name in tracks if name.startswith("p_")]
-    found = pd.read_parquet(folder / "events.parquet")
-    row = {int(name): i for i, name in enumerate(names)}
-    told = events.assign(
-        site_from=[row.get(int(i), -1) for i in events["site_id_from"]],
-        site_to=[row.get(int(i), -1) for i in events["site_id_to"]],
-    )
-    told = told[(told["site_from"] >= 0) | (told["site_to"] >= 0)]
-    seconds = float(frames["time_s"].max() - frames["time_s"].min())
-    site_places = np.full((int(sites["site"].max()) + 1, 2), np.nan)
-    site_places[sites["site"]] = sites[["x_A", "y_A"]].to_numpy()
-    for species in SPECIES:
-        own = np.flatnonzero(first["species"] == species)
-        of_site = {}
-        for site in sites.loc[sites["species"] == species, "site"]:
-            away = np.hypot(*(places[own] - site_places[site]).T)
-            if away.min() < 0.9:
-                of_site[int(site)] = int(names[own[away.argmin()]])
-        cells = []
-        for table in (readings, tracks):
-            part = table[table["site"].isin(list(of_site))].merge(
-                both[["frame", "structure"]], on="frame"
-            )
-            part = part.assign(site_id=part["site"].map(of_site))
-            true = pd.concat([
-                t[["site_id", "occupancy"]].assign(structure=s) for s, t in counts.items()
-            ]).rename(columns={"occupancy": "true_count"})  # fmt: skip
-            part = part.merge(true, on=["site_id", "structure"])
-            cells.append(score_counts(part[classes].to_numpy(), part["true_count"].to_numpy()))
-        mine, truth = found[found["species"] == species], told[told["species"] == species]
-        score = score_events(mine, with_places(truth, places), seconds, window=WINDOWS[species])
-        changes = score_events(
-            as_changes(mine, site_places), as_changes(truth, places), seconds,
-            window=WINDOWS[species],
-        )  # fmt: skip
-        line = [folder.name, species, *(f"{c.exact:.3f}" for c in cells)]
-        line += [f"{c.calibration_error:.3f}" for c in cells]
-        line += [str(score.n_true), str(score.n_found)]
-        line += [f"{v:.2f}" for v in (score.precision, score.recall, score.f1, changes.f1)]
-        line += [f"{score.time_error_s:.3f}", f"{score.false_per_10s:.2f}"]
-        print(f"| {' | '.join(line)} |", flush=True)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True)
@@ -404,10 +327,6 @@ def main():
     one.add_argument("--every", type=int, default=2, help="Fit on every N-th film.")
     one.add_argument("--empty", type=float, default=0.1, help="Share of sites without a column.")
     one.set_defaults(run=fit)
-    one = commands.add_parser("films")
-    one.add_argument("dataset")
-    one.add_argument("predictions", type=Path)
-    one.set_defaults(run=films)
     arguments = parser.parse_args()
     start = time.time()
     arguments.run(arguments)

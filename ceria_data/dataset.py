@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from ceria_data.address import is_repository
 from ceria_data.bundled import dataset_folder
-from ceria_data.detector import record
 from ceria_data.errors import CeriaError, DatasetError, HubError, NotADatasetError
 from ceria_data.grid import Field
 from ceria_data.parameters import camera_from_row
@@ -64,6 +63,8 @@ class Sample:
         """Recorded electrons, shape (y, x); drawn anew in a dataset `at_dose`."""
         if not self.dataset.redosed:
             return self.dataset.read("counts", self.parameters["sample"])
+        from ceria_data.detector import record  # with scipy, which reading does without
+
         return record(
             self.intensity.astype(np.float64),
             dose=self.parameters["dose_e_per_A2"],

@@ -4,7 +4,9 @@ The state of a column is its count n, 0 to K. It gains or loses one atom at cons
 birth and death process; from frame to frame its transition matrix is the exponential of the
 generator times the time between them. A net may read a column with the same offset o in all
 frames: the frames then speak of n + o, and all evidence for n stays limited by the
-probability of the offsets, while a change of n is seen as clearly as before.
+probability of the offsets, while a change of n is seen as clearly as before. With an offset of
+a half it reads now the one and now the other of two counts, and such a frame is as likely as
+the mean of both makes it: to and fro between them is no change.
 """
 
 from dataclasses import dataclass
@@ -26,22 +28,25 @@ class Chain:
         Of the count in the first frame.
     gain_per_s, loss_per_s : float
         Rates at which a column gains and loses an atom.
-    offsets : array of int64, shape (offset,)
+    offsets : array of float64, shape (offset,)
+        Multiples of 1/2.
     offset_prior : array of float64, shape (offset,)
     """
 
     prior: Floats
     gain_per_s: float
     loss_per_s: float
-    offsets: NDArray[np.int64]
+    offsets: Floats
     offset_prior: Floats
 
     @property
     def read(self) -> NDArray[np.int64]:
-        """What is read of each count, shape (offset, count); no atoms are read as none."""
+        """What is read of each count, shape (2, offset, count); no atoms are read as none."""
         highest = len(self.prior) - 1
         count = np.arange(highest + 1)
-        read = np.clip(count + self.offsets[:, None], 1, max(highest, 1))
+        between = count + self.offsets[:, None]
+        both = np.stack([np.floor(between), np.ceil(between)]).astype(np.int64)
+        read = np.clip(both, 1, max(highest, 1))
         return np.where(count == 0, 0, np.minimum(read, highest))
 
     def transition(self, seconds: float) -> Floats:
@@ -49,7 +54,7 @@ class Chain:
 
         Examples
         --------
-        >>> zero = np.zeros(1, np.int64)
+        >>> zero = np.zeros(1)
         >>> chain = Chain(np.full(3, 1 / 3), 0.1, 0.0, zero, np.ones(1))
         >>> chain.transition(1.0)[0].round(4)
         array([0.9048, 0.0905, 0.0047])
@@ -110,7 +115,7 @@ def smooth(log_likelihood: NDArray[np.floating], times: Floats, chain: Chain) ->
     --------
     Two frames that say 1 and a last that says 2, of a column that may change:
 
-    >>> chain = Chain(np.array([0.2, 0.4, 0.4]), 0.1, 0.1, np.zeros(1, np.int64), np.ones(1))
+    >>> chain = Chain(np.array([0.2, 0.4, 0.4]), 0.1, 0.1, np.zeros(1), np.ones(1))
     >>> frames = np.log([[[0.1, 0.8, 0.1]], [[0.1, 0.8, 0.1]], [[0.01, 0.1, 0.9]]])
     >>> smooth(frames, np.arange(3.0), chain).p[:, 0].round(2)
     array([[0.01, 0.91, 0.09],
@@ -148,8 +153,9 @@ class _Steps:
 
 def _gathered(likelihood: NDArray[np.float32], read: NDArray[np.int64]) -> Floats:
     """Likelihood of each count under each offset, shape (column × offset, count)."""
-    under: Floats = likelihood[:, read].astype(np.float64)
-    return under.reshape(-1, read.shape[1])
+    low, high = read
+    under: Floats = 0.5 * (likelihood[:, low].astype(np.float64) + likelihood[:, high])
+    return under.reshape(-1, read.shape[2])
 
 
 def _forward(
@@ -158,7 +164,7 @@ def _forward(
     """Probabilities of counts given the frames so far, and of the frames."""
     n_frames, n_columns, n_counts = likelihood.shape
     read = chain.read
-    filtered = np.empty((n_frames, n_columns * len(read), n_counts), dtype=np.float32)
+    filtered = np.empty((n_frames, n_columns * read.shape[1], n_counts), dtype=np.float32)
     log_norm = np.zeros(filtered.shape[1])
     state = np.broadcast_to(chain.prior, filtered.shape[1:])
     for frame in range(n_frames):
@@ -182,11 +188,11 @@ def _backward(
     """Probabilities given all frames, mixed over the offsets with their weights."""
     n_frames, n_columns, n_counts = likelihood.shape
     read = chain.read
-    shape = (n_columns, len(read))
+    shape = (n_columns, read.shape[1])
     p = np.empty(likelihood.shape, dtype=np.float32)
     gain = np.zeros((max(n_frames - 1, 0), n_columns), dtype=np.float32)
     loss = np.zeros_like(gain)
-    later = np.ones((n_columns * len(read), n_counts))
+    later = np.ones((n_columns * read.shape[1], n_counts))
     for frame in range(n_frames - 1, -1, -1):
         given_all = filtered[frame] * later
         given_all /= given_all.sum(axis=1, keepdims=True)

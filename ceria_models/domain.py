@@ -11,6 +11,8 @@ from ceria_models.model import DomainFacts
 
 _FAR = 8.0
 """Dose or contrast beyond its range by this factor is far outside."""
+_SIGMAS = 4.0
+"""An image of noise is not refused for a contrast that could be in it."""
 _LATTICE_FAR = 0.07
 """A pixel size that is wrong by more is far outside."""
 
@@ -109,7 +111,7 @@ def departures(
     found += _out_of_range(
         "contrast",
         "contrast",
-        image_contrast(image, sampling, dose),
+        _plausible_contrast(image, sampling, dose, domain.contrast[0]),
         "of the mean",
         domain.contrast,
         "is there a camera offset to subtract, or another specimen?",
@@ -118,6 +120,18 @@ def departures(
     if lattice and min(image.shape) * sampling > 4 * parameter:
         found += _another_lattice(image, sampling, parameter, domain)
     return found
+
+
+def _plausible_contrast(
+    image: NDArray[np.floating] | NDArray[np.integer], sampling: float, dose: float, low: float
+) -> float:
+    """Evaluate the contrast; one that the noise may have hidden counts as the lowest seen."""
+    contrast = image_contrast(image, sampling, dose)
+    # Standard deviation of the variance of white noise, over the squared mean; the dose comes
+    # from the same image and is as uncertain.
+    error = np.sqrt(2 * 2 / image.size) / (dose * sampling**2)
+    hidden = contrast < low and low**2 < contrast**2 + _SIGMAS * error
+    return low if hidden else contrast
 
 
 def _out_of_range(

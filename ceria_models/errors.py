@@ -18,14 +18,11 @@
 """
 
 from ceria_data.errors import CeriaError
+from ceria_data.errors import ImageError as ImageError
 
 
 class TrainingError(CeriaError):
     """A training cannot start, or cannot go on."""
-
-
-class ImageError(CeriaError):
-    """An image, its sampling or its shape cannot be used."""
 
 
 class DomainError(CeriaError):

@@ -57,7 +57,7 @@ def first_chain(evidence: EvidenceSettings, motion: MotionSettings) -> Chain:
     --------
     >>> motion = MotionSettings(rate_per_s=0.02, hop_share=0.5, hop_time_s=0.03, reach_A=5.6)
     >>> first_chain(EvidenceSettings(prior=(0.2, 0.8)), motion).offsets
-    array([0])
+    array([0.])
     """
     likely = np.asarray(evidence.offset) > 0
     offset = np.asarray(evidence.offset)[likely]

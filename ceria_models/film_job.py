@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from ceria_models.contrast import apparent_dose
 from ceria_models.domain import Departure, departures
 from ceria_models.drift import Drift, Frame, estimate_drift
 from ceria_models.film_frames import Image, chunks_of, frames_of
-from ceria_models.film_mean import mean_of_frames
+from ceria_models.film_mean import Mean
 from ceria_models.film_source import Source
 from ceria_models.film_staging import FilmStaging
 from ceria_models.film_survey import Survey, refuse_far, survey_film
@@ -21,6 +22,9 @@ from ceria_models.frame_reading import Reader
 Tell = Callable[[str, int, int, int], None]
 """Told what is counted, how many are done, of how many, and how many were there before."""
 
+_PART_S = 1.0
+_FRAMES_OF_PART, _FEWEST_OF_PART = 30, 8
+"""Frames of a part where the time is not known; and fewest, so that its mean is no single frame."""
 _SURVEY, _DRIFT = "survey.json", "drift.npy"
 
 
@@ -58,6 +62,15 @@ class FilmJob:
     def chunks(self) -> list[range]:
         """Frames between two checkpoints."""
         return chunks_of(self.film, self.sampling, self.reader.model.config.sampling_A)
+
+    def parts(self) -> list[range]:
+        """Stretches of about a second, whose means show what was there for a part of the film."""
+        n = len(self.film)
+        step = self.film.frame_time_s
+        long = _FRAMES_OF_PART if step is None else round(_PART_S / step)
+        number = max(round(n / max(long, _FEWEST_OF_PART)), 1)
+        ends = [round(i * n / number) for i in range(number + 1)]
+        return [range(*pair) for pair in pairwise(ends)]
 
 
 @dataclass(frozen=True)
@@ -185,17 +198,19 @@ def _aligned(job: FilmJob, staging: FilmStaging, survey: Survey, skipped: dict[i
 def _averaged(
     job: FilmJob, staging: FilmStaging, skipped: dict[int, str], drift: Drift
 ) -> list[Departure]:
-    """Write the mean of the film; list how its reflections differ from those of the crystal."""
+    """Write the means of the film and of its parts; list how the first departs from a crystal."""
     if not staging.file(REFERENCE).is_file():
-        n = len(job.film)
-
-        def frames() -> Iterator[tuple[Image, float, float]]:
-            for number, image in usable(job, skipped):
-                yield image, float(drift.y[number]), float(drift.x[number])
-                job.tell("frames summed", number + 1, n, 0)
-
-        mean = mean_of_frames(frames(), job.film.shape, job.sampling)
-        staging.write_array(REFERENCE, mean)
+        whole = Mean(job.film.shape, job.sampling)
+        parts = job.parts()
+        for number, frames in enumerate(parts):
+            one = Mean(job.film.shape, job.sampling)
+            for frame, image in usable(job, skipped, frames):
+                one.add(image, float(drift.y[frame]), float(drift.x[frame]))
+                job.tell("frames summed", frame + 1, len(job.film), 0)
+            whole.join(one)
+            if len(parts) > 1:
+                staging.write_array(mean_of_part(number), one.image())
+        staging.write_array(REFERENCE, whole.image())
     mean = np.load(staging.file(REFERENCE))
     domain = job.reader.model.config.domain
     own = [
@@ -206,6 +221,11 @@ def _averaged(
     if any(one.far for one in own) and not job.force:
         refuse_far(job.film.source, [one.text for one in own])
     return own
+
+
+def mean_of_part(number: int) -> str:
+    """Name the file of the mean of a part of the film."""
+    return f"part-{number:05d}.npy"
 
 
 def usable(

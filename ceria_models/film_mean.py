@@ -1,7 +1,5 @@
 """The mean of a film whose frames are moved back by their drift."""
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft2, next_fast_len, rfft2
@@ -10,58 +8,68 @@ _BORDER = 2
 """Pixels that the shift by a part of a pixel mixes with those of the opposite border."""
 
 
-def mean_of_frames(
-    frames: Iterable[tuple[NDArray[np.floating] | NDArray[np.integer], float, float]],
-    shape: tuple[int, int],
-    sampling: float,
-) -> NDArray[np.float32]:
-    """Average frames in the coordinates of the reference.
+class Mean:
+    """The mean of frames in the coordinates of the reference, one frame at a time.
 
     A frame is shifted by whole pixels, and by the rest in Fourier space, which leaves the noise
     as it is: the dose that the noise of the mean tells is that of all frames.
 
     Parameters
     ----------
-    frames : iterable of tuple
-        Image, shape (y, x), and its drift (y, x) [Å].
     shape : tuple of int
-        Pixels of a frame.
+        Pixels of a frame (y, x).
     sampling : float
         Å/pixel.
-
-    Returns
-    -------
-    array of float32, shape (y, x)
-        Each pixel is the mean of the frames that show it; what none shows is the mean of all.
 
     Examples
     --------
     >>> image = np.zeros((9, 9))
     >>> image[4, 4] = 1
-    >>> moved = np.roll(image, (1, -2), (0, 1))
-    >>> mean = mean_of_frames([(image, 0.0, 0.0), (moved, 0.2, -0.4)], (9, 9), 0.2)
-    >>> float(mean[4, 4]), float(mean.sum())
+    >>> mean = Mean((9, 9), 0.2)
+    >>> mean.add(image, 0.0, 0.0)
+    >>> mean.add(np.roll(image, (1, -2), (0, 1)), 0.2, -0.4)
+    >>> float(mean.image()[4, 4]), float(mean.image().sum())
     (1.0, 1.0)
     """
-    total = np.zeros(shape, dtype=np.float32)
-    seen = np.zeros(shape, dtype=np.float32)
-    for image, y, x in frames:
-        whole = [round(at / sampling) for at in (y, x)]
-        rest = [at / sampling - n for at, n in zip((y, x), whole, strict=True)]
+
+    def __init__(self, shape: tuple[int, int], sampling: float) -> None:
+        self.sampling = sampling
+        self.total = np.zeros(shape, dtype=np.float32)
+        self.seen = np.zeros(shape, dtype=np.float32)
+
+    def add(self, image: NDArray[np.floating] | NDArray[np.integer], y: float, x: float) -> None:
+        """Add a frame.
+
+        Parameters
+        ----------
+        image : array, shape (y, x)
+        y, x : float
+            Its drift [Å].
+        """
+        whole = [round(at / self.sampling) for at in (y, x)]
+        rest = [at / self.sampling - n for at, n in zip((y, x), whole, strict=True)]
         border = _BORDER if any(abs(part) > 1e-6 for part in rest) else 0
         values = _moved_back(image, rest) if border else image
         # Pixel p of the frame is pixel p - whole of the reference.
         low = [max(border, n) for n in whole]
-        high = [min(m - border, m + n) for n, m in zip(whole, shape, strict=True)]
+        high = [min(m - border, m + n) for n, m in zip(whole, self.total.shape, strict=True)]
         if all(a < b for a, b in zip(low, high, strict=True)):
             taken = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
             into = tuple(slice(t.start - n, t.stop - n) for t, n in zip(taken, whole, strict=True))
-            total[into] += values[taken]
-            seen[into] += 1
-    mean = (total / np.maximum(seen, 1)).astype(np.float32)
-    if (seen == 0).any() and (seen > 0).any():
-        mean[seen == 0] = mean[seen > 0].mean()
-    return mean
+            self.total[into] += values[taken]
+            self.seen[into] += 1
+
+    def join(self, other: "Mean") -> None:
+        """Add the frames of another mean."""
+        self.total += other.total
+        self.seen += other.seen
+
+    def image(self) -> NDArray[np.float32]:
+        """Divide: each pixel is the mean of the frames that show it, or else that of all pixels."""
+        mean = (self.total / np.maximum(self.seen, 1)).astype(np.float32)
+        if (self.seen == 0).any() and (self.seen > 0).any():
+            mean[self.seen == 0] = mean[self.seen > 0].mean()
+        return mean
 
 
 def _moved_back(

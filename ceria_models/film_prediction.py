@@ -1,6 +1,4 @@
-"""A film through the net: sites of its mean, readings of all frames, sites of frames alone."""
-
-from collections.abc import Iterator
+"""A film through the net: sites of its means, readings of all frames there."""
 
 import numpy as np
 import pandas as pd
@@ -9,21 +7,17 @@ from numpy.typing import NDArray
 from ceria_data.schema import SPECIES
 from ceria_models.contrast import apparent_dose
 from ceria_models.decoding import Peaks, column_rows
-from ceria_models.film_job import FilmJob, Found, usable
+from ceria_models.film_job import FilmJob, Found, mean_of_part, usable
 from ceria_models.film_sites import (
-    SUM,
-    Strays,
-    in_reference,
     matched,
     places_in_frame,
     sites_of_reference,
-    sites_of_strays,
+    with_sites_of_part,
 )
 from ceria_models.film_staging import FilmStaging
 from ceria_models.film_tables import COLUMNS, FRAMES, READINGS, REFERENCE, SITES
 from ceria_models.film_writing import (
     counts_of,
-    in_order,
     joined,
     numbered,
     reading_rows,
@@ -31,7 +25,7 @@ from ceria_models.film_writing import (
 )
 from ceria_models.frame_reading import NOWHERE, read_frame
 
-_AGAIN = "again.parquet"
+_SEEN = "n_frames_seen"
 
 
 def predict_frames(job: FilmJob, staging: FilmStaging, found: Found) -> None:
@@ -44,9 +38,9 @@ def predict_frames(job: FilmJob, staging: FilmStaging, found: Found) -> None:
         Gets the tables of every chunk, and `sites.parquet`.
     found : Found
     """
-    if job.is_film and len(job.film) > 1 and not staging.file(SITES).is_file():
-        sites = _sites_of_mean(job, staging)
-        staging.write_table(SITES, sites)
+    several = job.is_film and len(job.film) > 1
+    if several and not staging.file(SITES).is_file():
+        staging.write_table(SITES, _sites_of_means(job, staging))
     sites = _sites(job, staging)
     done = 0
     total = len(job.film)
@@ -56,8 +50,9 @@ def predict_frames(job: FilmJob, staging: FilmStaging, found: Found) -> None:
         else:
             done += len(chunk)
             job.tell("frames", chunk.stop, total, done)
-    if job.is_film and len(job.film) > 1:
-        _read_strays(job, staging, found)
+    if several and _SEEN not in sites:
+        sites.insert(4, _SEEN, _frames_seen(staging, job.chunks(), found, sites))
+        staging.write_table(SITES, sites)
 
 
 def part(table: str, chunk: range) -> str:
@@ -65,21 +60,24 @@ def part(table: str, chunk: range) -> str:
     return f"{chunk.start:07d}-{table}"
 
 
-def readings_of(staging: FilmStaging, chunk: range) -> pd.DataFrame:
-    """Read the readings of a chunk, from both passes."""
-    again = staging.file(part(_AGAIN, chunk))
-    return in_order(
-        pd.read_parquet(staging.file(part(READINGS, chunk))),
-        pd.read_parquet(again) if again.is_file() else None,
-    )
+def _sites_of_means(job: FilmJob, staging: FilmStaging) -> pd.DataFrame:
+    """Find the columns of the mean of the film, and those that only the mean of a part shows."""
+    sites = sites_of_reference(_columns_of(job, staging, REFERENCE))
+    parts = job.parts()
+    for number in range(len(parts)) if len(parts) > 1 else ():
+        sites = with_sites_of_part(sites, _columns_of(job, staging, mean_of_part(number)))
+        job.tell("parts", number + 1, len(parts), 0)
+    return sites
 
 
-def _sites_of_mean(job: FilmJob, staging: FilmStaging) -> pd.DataFrame:
-    mean = np.load(staging.file(REFERENCE))
+def _columns_of(job: FilmJob, staging: FilmStaging, name: str) -> pd.DataFrame:
+    mean = np.load(staging.file(name))
+    if mean.min() == mean.max():
+        return pd.DataFrame({"species": [], "x_A": [], "y_A": []})
     # Many frames make a dose that no net has seen; the contrast is what counts.
     highest = job.reader.model.config.domain.dose_e_per_A2[1]
     dose = min(apparent_dose(mean, job.sampling), highest)
-    return sites_of_reference(read_frame(job.reader, mean, job.sampling, dose, NOWHERE).columns)
+    return read_frame(job.reader, mean, job.sampling, dose, NOWHERE).columns
 
 
 def _sites(job: FilmJob, staging: FilmStaging) -> pd.DataFrame:
@@ -113,7 +111,7 @@ def _predict_chunk(
         else:
             readings.append(rows_of_columns(number, reading.columns))
             own = sites_of_reference(reading.columns)
-            own.insert(4, "n_frames_seen", np.ones(len(own), dtype=np.int64))
+            own.insert(4, _SEEN, np.ones(len(own), dtype=np.int64))
             staging.write_table(SITES, own)
         counted[number] = counts_of(reading.columns["species"])
         sample = None if samples is None else samples[number]
@@ -162,52 +160,6 @@ def _frame_rows(
 
 def _known(values: list[float | None]) -> NDArray[np.float64]:
     return np.array([np.nan if value is None else value for value in values])
-
-
-def _read_strays(job: FilmJob, staging: FilmStaging, found: Found) -> None:
-    """Add the sites that only frames show, and read all frames there in a second pass."""
-    chunks = job.chunks()
-    sites = pd.read_parquet(staging.file(SITES))
-    if "n_frames_seen" not in sites:
-        more = sites_of_strays(
-            _strays(staging, chunks, found, sites),
-            sites,
-            len(job.film) - len(found.skipped),
-            job.film.shape,
-            job.sampling,
-        )
-        sites = joined([sites, more])
-        seen = _frames_seen(staging, chunks, found, sites)
-        sites.insert(4, "n_frames_seen", seen)
-        staging.write_table(SITES, sites)
-    more = sites[sites["source"] != SUM]
-    done = 0
-    for chunk in chunks if len(more) else ():
-        if staging.file(part(_AGAIN, chunk)).is_file():
-            done += len(chunk)
-            continue
-        rows = [_empty_tables(job)[1]]
-        for number, image in usable(job, found.skipped, chunk):
-            dose = found.survey.dose[number]
-            assert dose is not None
-            shift = (float(found.drift.y[number]), float(found.drift.x[number]))
-            places, numbers = places_in_frame(more, shift, job.film.shape, job.sampling)
-            reading = read_frame(job.reader, image, job.sampling, dose, places)
-            rows.append(reading_rows(number, reading, numbers))
-            job.tell("frames read again", number + 1, len(job.film), done)
-        staging.write_table(part(_AGAIN, chunk), joined(rows))
-
-
-def _strays(staging: FilmStaging, chunks: list[range], found: Found, sites: pd.DataFrame) -> Strays:
-    """Collect the columns of frames that belong to no site."""
-
-    def parts() -> Iterator[tuple[pd.DataFrame, NDArray[np.float64]]]:
-        for chunk in chunks:
-            columns = pd.read_parquet(staging.file(part(COLUMNS, chunk)))
-            own = columns[matched(columns, found.shifts, sites) < 0]
-            yield own, in_reference(own, found.shifts)
-
-    return Strays.of(parts())
 
 
 def _frames_seen(

@@ -261,7 +261,7 @@ def ideal_smoothing(
 
     Examples
     --------
-    >>> flat = Chain(np.full(6, 1 / 6), 0.01, 0.01, np.zeros(1, np.int64), np.ones(1))
+    >>> flat = Chain(np.full(6, 1 / 6), 0.01, 0.01, np.zeros(1), np.ones(1))
     >>> truth = np.full((1, 50), 3)
     >>> p = ideal_smoothing(truth, np.array([4.0]), np.arange(50) / 30, flat, seed=0)
     >>> int(p[0, 25].argmax()), bool(p[0, 25].max() > 0.99)

@@ -1,29 +1,17 @@
 """Places where columns stand during a film, in the coordinates of its reference."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.spatial import cKDTree
-from scipy.stats import binom
 
 from ceria_data.schema import SPECIES
 from ceria_models.frame_reading import Places
 
 SAME_SITE = 0.9
 """Detections of one species closer than this to a site belong to it [Å]."""
-_CLUSTER = 0.45
-"""Detections of a new site lie within this distance of its middle [Å]."""
-_STEP = 0.15
-"""Grid on which places that many frames name are looked for [Å]."""
-_FALSE_SITES = 0.01
-"""Sites of a film, of one species, that chance alone may make."""
-_FEWEST = 3
-"""Frames that have to show a column before it is a site."""
-SUM, FRAMES = "sum", "frames"
+SUM, PART = "sum", "part"
+"""Where a site was found: in the mean of the film, or of a part only."""
 
 
 def sites_of_reference(columns: pd.DataFrame) -> pd.DataFrame:
@@ -128,128 +116,34 @@ def in_reference(columns: pd.DataFrame, drift: NDArray[np.float64]) -> NDArray[n
     return moved
 
 
-@dataclass(frozen=True)
-class Strays:
-    """Columns of frames that belong to no site, in the coordinates of the reference.
-
-    Attributes
-    ----------
-    frame : array of int64, shape (column,)
-    species : array of str, shape (column,)
-    place : array of float64, shape (column, (y, x))
-        Å.
-    """
-
-    frame: NDArray[np.int64]
-    species: NDArray[np.str_]
-    place: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, parts: Iterable[tuple[pd.DataFrame, NDArray[np.float64]]]) -> "Strays":
-        """Collect them from tables of columns and their places."""
-        known = [(t["frame"].to_numpy(), t["species"].to_numpy(dtype=str), p) for t, p in parts]
-        frames, species, places = zip(*known, strict=True) if known else ((), (), ())
-        return cls(
-            np.concatenate([np.empty(0, dtype=np.int64), *frames]),
-            np.concatenate([np.empty(0, dtype="U2"), *species]),
-            np.concatenate([np.empty((0, 2)), *places]),
-        )
-
-
-def sites_of_strays(
-    strays: Strays, sites: pd.DataFrame, frames: int, shape: tuple[int, int], sampling: float
-) -> pd.DataFrame:
-    """Find places where frames show a column more often than chance would have it.
-
-    By chance, the strays of a species lie evenly over the part of the reference that has no
-    site, so that a frame shows one within 0.45 Å of a given place with a probability q.
-    At least k of n frames do with the binomial probability P(k; n, q); a place is a site if that,
-    times the number of places, is below 0.01, and if three frames or more show it.
+def with_sites_of_part(sites: pd.DataFrame, columns: pd.DataFrame) -> pd.DataFrame:
+    """Add the columns that only a part of the film shows.
 
     Parameters
     ----------
-    strays : Strays
     sites : DataFrame
         Those that are known.
-    frames : int
-        Frames that were predicted.
-    shape : tuple of int
-        Pixels of the reference (y, x).
-    sampling : float
-        Å/pixel.
+    columns : DataFrame
+        species, x_A, y_A: found in the mean of the part, in the coordinates of the reference.
 
     Returns
     -------
     DataFrame
-        Further sites, numbered on, of the source ``frames``.
+        With further sites, numbered on, of the source ``part``: columns further than 0.9 Å from
+        every site of their species.
 
     Examples
     --------
-    >>> rng = np.random.default_rng(0)
-    >>> chance = rng.uniform(0, 20, (30, 2))
-    >>> adatom = rng.normal((5, 7), 0.1, (8, 2))
-    >>> frame = np.concatenate([rng.integers(0, 100, 30), np.arange(40, 48)])
-    >>> strays = Strays(frame, np.full(38, "Ce"), np.concatenate([chance, adatom]))
-    >>> none = sites_of_reference(pd.DataFrame({"species": [], "x_A": [], "y_A": []}))
-    >>> found = sites_of_strays(strays, none, 100, (100, 100), 0.2)
-    >>> len(found), found[["y_A", "x_A"]].round().iloc[0].tolist()
-    (1, [5.0, 7.0])
+    >>> columns = pd.DataFrame({"species": "Ce", "x_A": [1.0, 5.0], "y_A": 1.0})
+    >>> sites = with_sites_of_part(sites_of_reference(columns[:1]), columns)
+    >>> sites["source"].tolist(), sites["x_A"].tolist()
+    (['sum', 'part'], [1.0, 5.0])
     """
-    made = []
-    for species in SPECIES:
-        own = strays.species == species
-        known = sites[sites["species"] == species][["y_A", "x_A"]].to_numpy(dtype=np.float64)
-        least = _least_frames(int(own.sum()), len(known), frames, shape, sampling)
-        for y, x in _clusters(strays.frame[own], strays.place[own], least):
-            made.append((species, x, y))
+    found = columns.assign(frame=0)
+    new = columns[matched(found, np.zeros((1, 2)), sites) < 0]
+    more = new[["species", "x_A", "y_A"]].reset_index(drop=True)
     first = int(sites["site"].max()) + 1 if len(sites) else 0
-    return pd.DataFrame(
-        {
-            "site": np.arange(first, first + len(made), dtype=np.int64),
-            "species": pd.Series([m[0] for m in made], dtype="str"),
-            "x_A": np.array([m[1] for m in made], dtype=np.float64),
-            "y_A": np.array([m[2] for m in made], dtype=np.float64),
-            "source": pd.Series([FRAMES] * len(made), dtype="str"),
-        }
-    )
-
-
-def _least_frames(
-    strays: int, sites: int, frames: int, shape: tuple[int, int], sampling: float
-) -> int:
-    """Count the frames that chance does not explain."""
-    place = np.pi * _CLUSTER**2
-    area = shape[0] * shape[1] * sampling**2
-    free = max(area - sites * np.pi * SAME_SITE**2, 0.05 * area)
-    q = min(strays / max(frames, 1) * place / free, 1.0)
-    least = _FEWEST
-    while least <= frames and binom.sf(least - 1, frames, q) * free / place > _FALSE_SITES:
-        least += 1
-    return least
-
-
-def _clusters(
-    frame: NDArray[np.int64], place: NDArray[np.float64], least: int
-) -> list[tuple[float, float]]:
-    """Find the middles of places that enough frames name."""
-    if len(frame) < least:
-        return []
-    corner = place.min(axis=0) - SAME_SITE
-    cell = np.floor((place - corner) / _STEP).astype(np.int64)
-    shape = cell.max(axis=0) + int(SAME_SITE / _STEP) + 1
-    often = np.zeros(shape)
-    np.add.at(often, (cell[:, 0], cell[:, 1]), 1.0)
-    smooth = gaussian_filter(often, 0.5 * _CLUSTER / _STEP, mode="constant")
-    span = np.arange(-int(SAME_SITE / _STEP), int(SAME_SITE / _STEP) + 1)
-    disk = np.hypot(span[:, None], span) <= SAME_SITE / _STEP
-    highest = (smooth == maximum_filter(smooth, footprint=disk)) & (smooth > 0)
-    tree = cKDTree(place)
-    found: list[tuple[float, float]] = []
-    order = np.argsort(-smooth[highest], kind="stable")
-    for y, x in (np.argwhere(highest)[order] + 0.5) * _STEP + corner:
-        own = tree.query_ball_point((y, x), _CLUSTER)
-        if len(np.unique(frame[own])) >= least:
-            middle = place[own].mean(axis=0)
-            if all(np.hypot(*(middle - other)) > SAME_SITE for other in found):
-                found.append((float(middle[0]), float(middle[1])))
-    return found
+    more.insert(0, "site", np.arange(first, first + len(more), dtype=np.int64))
+    more = more.assign(source=pd.Series(PART, index=more.index, dtype="str"))
+    filled = [table for table in (sites, more) if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else sites

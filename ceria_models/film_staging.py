@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ceria_data.errors import DiskSpaceError, OutputError
+from ceria_data.errors import CeriaError, DiskSpaceError, OutputError
 from ceria_data.staging import Staging, locked
 from ceria_data.store import refuse_inside_dataset, write_text
-from ceria_models.film_tables import FACTS
+from ceria_models.film_tables import COLUMNS, FACTS
 
 _RUN = "run.json"
 _REPLACES = "replaces-what-is-there"
@@ -168,6 +168,11 @@ def staging_of(
                 f"the disk of {out.parent} is full, {free / 1e6:.1f} MB are free; free some room "
                 "and go on with --resume"
             ) from error
+        except CeriaError:
+            # Refused before the net ran; what the net has read is kept.
+            if not any(staging.folder.glob(f"*-{COLUMNS}")):
+                staging.clear()
+            raise
 
 
 def check_place(out: Path, *, resume: bool, overwrite: bool) -> None:

@@ -110,14 +110,6 @@ def write_streamed(file: Path, tables: Iterable[pd.DataFrame]) -> None:
             writer.close()
 
 
-def in_order(one: pd.DataFrame, other: pd.DataFrame | None) -> pd.DataFrame:
-    """Join the readings of a chunk from two passes, by frame and site."""
-    if other is None:
-        return one
-    together = joined([one, other])
-    return together.sort_values(["frame", "site"], kind="stable").reset_index(drop=True)
-
-
 def row_groups(file: Path) -> Iterator[pd.DataFrame]:
     """Read a table a row group at a time.
 

@@ -21,7 +21,6 @@ from ceria_models.film_job import FilmJob, Found, Tell, prepare
 from ceria_models.film_prediction import (
     part,
     predict_frames,
-    readings_of,
 )
 from ceria_models.film_source import Source
 from ceria_models.film_staging import FilmStaging, check_place, staging_of
@@ -218,12 +217,18 @@ def _joined(
                 atoms[str(species)] += int(own["occupancy"].sum())
             yield table
 
+    def readings() -> Iterator[pd.DataFrame]:
+        return (pd.read_parquet(staging.file(part(READINGS, chunk))) for chunk in chunks)
+
     write_streamed(whole / COLUMNS, columns())
     frames = joined(pd.read_parquet(staging.file(part(FRAMES, chunk))) for chunk in chunks)
     frames.to_parquet(whole / FRAMES, index=False)
     sites = None
     if job.is_film:
-        write_streamed(whole / READINGS, (readings_of(staging, chunk) for chunk in chunks))
+        write_streamed(
+            whole / READINGS,
+            readings(),
+        )
         sites = pd.read_parquet(staging.file(SITES))
         sites.to_parquet(whole / SITES, index=False)
         np.save(whole / REFERENCE, np.load(staging.file(REFERENCE)))

@@ -126,7 +126,7 @@ def fit_tracking(
     >>> flat = EvidenceSettings(prior=(1e-9, 0.25, 0.25, 0.25, 0.25))
     >>> motion = MotionSettings(rate_per_s=0.01, hop_share=0.5, hop_time_s=0.03, reach_A=5.6)
     >>> fitted = fit_tracking([film], flat, motion)
-    >>> bool(1.6 < fitted.settings.temperature(np.array([300.0]))[0] < 2.4)
+    >>> bool(1.5 < fitted.settings.temperature(np.array([300.0]))[0] < 2.4)
     True
     """
     if not films:
@@ -144,11 +144,11 @@ def fit_tracking(
     # One temperature for all doses where the films have but one.
     doses = np.concatenate([film.dose for film in films])
     spread = float(np.nanstd(np.log(doses))) if np.isfinite(doses).any() else 0.0
-    free = np.array([1.0, 1.0 if spread > 0.1 else 0.0, 1.0, 1.0, 1.0, 1.0])
-    simplex = np.vstack([np.zeros(6), np.diag([0.7, 0.3, 1.0, 1.5, 1.5, 2.0])])
+    free = np.array([1.0, 1.0 if spread > 0.1 else 0.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+    simplex = np.vstack([np.zeros(7), np.diag([0.7, 0.3, 1.0, 1.5, 1.5, 1.5, 2.0])])
     found = minimize(
         lambda v: loss(v * free),
-        np.zeros(6),
+        np.zeros(7),
         method="Nelder-Mead",
         options={"maxfev": _STEPS, "initial_simplex": simplex, "xatol": 0.02, "fatol": 1e-5},
     )
@@ -241,8 +241,11 @@ def plain_settings(settings: EvidenceSettings) -> EvidenceSettings:
 
 def _settings(free: Floats, start: EvidenceSettings) -> EvidenceSettings:
     """Make settings of free numbers, all 0 at a temperature of 1 and few blanks and offsets."""
-    log_temperature, slope, blank, one, two, columns = (float(v) for v in np.clip(free, -6, 6))
-    weight = np.exp([-5.0 + one + two, -3.0 + one, 0.0, -3.0 + one, -5.0 + one + two])
+    log_temperature, slope, blank, half, one, two, columns = (
+        float(v) for v in np.clip(free, -6, 6)
+    )
+    far = [-5.0 + one + two, -5.0 + 0.5 * (half + one), -3.0 + one, -3.0 + half]
+    weight = np.exp([*far, 0.0, *far[::-1]])
     offset = weight / weight.sum()
     return start.model_copy(
         update={

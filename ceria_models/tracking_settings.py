@@ -13,8 +13,9 @@ from ceria_data.schema import SPECIES
 from ceria_models.errors import TrackingError
 
 SETTINGS = "tracking.json"
-OFFSETS = (-2, -1, 0, 1, 2)
-"""How many atoms more than there are a net may read in a column, in all frames alike."""
+OFFSETS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
+"""How many atoms more than there are a net may read in a column, in all frames alike; halves
+where its reading lies between two counts."""
 _SMOOTHING = 0.01
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -48,7 +49,7 @@ class EvidenceSettings(_Section):
     log_temperature: float = 0.0
     temperature_dose: float = 0.0
     blank: Annotated[float, Field(ge=0, lt=1)] = 1e-3
-    offset: tuple[Share, ...] = (0.0, 0.0, 1.0, 0.0, 0.0)
+    offset: tuple[Share, ...] = (0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
     prior_columns: Positive = 10.0
 
     def temperature(self, dose: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -12,8 +12,9 @@ from ceria_models.film_scoring import ideal_smoothing, score_counts, score_event
 from ceria_models.film_tables import open_film_tables, read_readings
 from ceria_models.film_tracks import smoothed_depth
 from ceria_models.synthetic_film import synthetic_film
+from ceria_models.tracking_fit import Film, false_changes
 from ceria_models.tracking_run import WRITTEN, run_tracking
-from ceria_models.tracking_settings import EvidenceSettings, load_settings
+from ceria_models.tracking_settings import EvidenceSettings, MotionSettings, load_settings
 from tests.ceria_models.command import run
 
 
@@ -22,7 +23,9 @@ def settings_of(film, *, biased=0.0, blank=1e-4):
     usual = load_settings()
     evidence = {
         name: EvidenceSettings(
-            prior=tuple(prior), blank=blank, offset=(0.0, biased, 1 - 2 * biased, biased, 0.0)
+            prior=tuple(prior),
+            blank=blank,
+            offset=(0.0, 0.0, biased, 0.0, 1 - 2 * biased, 0.0, biased, 0.0, 0.0),
         )
         for name, prior in film.prior.items()
     }
@@ -96,7 +99,7 @@ def test_counts_get_better_and_as_good_as_the_ideal_observer(active):
         prior = np.bincount(film.truth[own].ravel(), minlength=15) / film.truth[own].size
         from ceria_models.chains import Chain
 
-        chain = Chain(prior + 1e-6, 0.06, 0.06, np.zeros(1, np.int64), np.ones(1))
+        chain = Chain(prior + 1e-6, 0.06, 0.06, np.zeros(1), np.ones(1))
         ideal = ideal_smoothing(film.truth[own], film.d2[own], times, chain, seed=0)
         assert after.exact > score_counts(ideal, film.truth[own]).exact - 0.01
 
@@ -156,6 +159,20 @@ def test_confidence_is_honest_where_readings_are_biased(tmp_path):
     assert known.calibration_error < 0.1
     assert unknown.calibration_error > 0.15  # what happens without the offsets
     assert unknown.confidence > 0.95
+
+
+def test_columns_that_read_between_two_counts_do_not_change():
+    reading = 3.5 + np.random.default_rng(0).normal(0, 0.5, (20, 150))
+    p = np.exp(-((reading[..., None] - np.arange(8)) ** 2) / 0.3)
+    p[..., 0] = 1e-6
+    p = (p / p.sum(-1, keepdims=True)).astype(np.float32)
+    film = Film(p, np.full((20, 150), 4), np.arange(150) / 30, np.full(150, 300.0))
+    motion = MotionSettings(rate_per_s=0.02, hop_share=0.5, hop_time_s=0.05, reach_A=5.6)
+    prior = (0.05, *[0.95 / 7] * 7)
+    halves = EvidenceSettings(prior=prior, offset=(0, 0, 0.05, 0.15, 0.6, 0.15, 0.05, 0, 0))
+    whole = EvidenceSettings(prior=prior, offset=(0, 0, 0.2, 0, 0.6, 0, 0.2, 0, 0))
+    assert false_changes([film], halves, motion)[0] == 0
+    assert false_changes([film], whole, motion)[0] > 100
 
 
 def test_one_frame_one_site_and_no_oxygen(tmp_path):
