@@ -1,12 +1,14 @@
 """The command `ceria-models predict`, and the options that it shares with others."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ceria_data import terminal
-from ceria_data.errors import ConfigError
+from ceria_data.errors import ConfigError, FilmError
+from ceria_data.film import Film
 from ceria_data.terminal import Debug, Json, Quiet
 
 Threads = Annotated[
@@ -43,6 +45,15 @@ def predict(
         int | None, typer.Option(min=0, help="Of a dataset of films, the film of this particle.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Predict the first images only.")] = None,
+    first: Annotated[int, typer.Option(min=0, help="Frame to begin with.")] = 0,
+    frames: Annotated[int | None, typer.Option(min=1, help="Frames to keep.")] = None,
+    bin_: Annotated[
+        int, typer.Option("--bin", min=1, help="Pixels along each side that become one.")
+    ] = 1,
+    sum_: Annotated[int, typer.Option("--sum", min=1, help="Frames that become one.")] = 1,
+    running: Annotated[
+        int, typer.Option(min=1, help="Frames whose running sum takes the place of each.")
+    ] = 1,
     pictures: Annotated[int, typer.Option(min=0, help="Overlays to draw.")] = 8,
     force: Annotated[
         bool, typer.Option("--force", help="Predict also far outside of what the net has seen.")
@@ -69,22 +80,28 @@ def predict(
 ) -> None:
     """Count the atoms of every column in an image, or in every frame of a film."""
     from ceria_models import DEFAULT
-    from ceria_models.film_source import open_source
+    from ceria_models.film_source import Preparation, open_source
     from ceria_models.prediction_run import PredictionSettings, run_prediction, table_head
 
     opened = open_source(
-        source, split=split, limit=limit, particle=particle, frame_time_s=frame_time
+        source,
+        split=split,
+        limit=limit,
+        particle=particle,
+        frame_time_s=frame_time,
+        preparation=Preparation(first, frames, bin_, sum_, running),
     )
     known = opened.film.sampling
     if opened.film.samples is not None and pixel_size is not None:
         raise typer.BadParameter(
             f"--pixel-size {pixel_size}: {source} knows its pixel size, {known} Å; leave it out"
         )
-    sampling = known if pixel_size is None else pixel_size
+    # A flag says what the pixels of the file are; binning makes them larger.
+    sampling = known if pixel_size is None else pixel_size * bin_
     if sampling is None:
-        raise ConfigError(
-            f"{source} does not say its pixel size; give it with --pixel-size, in Å at the specimen"
-        )
+        sampling, note = _estimated(source, opened.film)
+        film = replace(opened.film, notes=(*opened.film.notes, note))
+        opened = replace(opened, film=film)
     set_threads(threads)
     settings = PredictionSettings(
         model or DEFAULT, pictures, force, runtime, device, resume, overwrite
@@ -96,6 +113,24 @@ def predict(
     terminal.show(facts, quiet=quiet, json=json)
     if not (quiet or json):
         typer.echo(f"\n{table_head(Path(facts['table']))}")
+
+
+def _estimated(source: Path, film: Film) -> tuple[float, str]:
+    """Find a pixel size that nobody says from the crystal, or ask for it; say what was done."""
+    from ceria_data.calibration import estimate_sampling
+
+    try:
+        found = estimate_sampling(film)
+    except FilmError as error:
+        raise ConfigError(
+            f"{source} does not say its pixel size, and its reflections do not tell it ({error}); "
+            "give it with --pixel-size, in Å at the specimen"
+        ) from error
+    size = f"{found.sampling:.4g} ± {found.uncertainty:.2g} Å"
+    return found.sampling, (
+        f"{source} does not say its pixel size; {size} is what makes its reflections those of CeO2 "
+        "[110], and was taken; --pixel-size overrides it"
+    )
 
 
 def set_threads(threads: int | None) -> None:

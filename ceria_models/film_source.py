@@ -8,7 +8,75 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceria_data.dataset import open_dataset
-from ceria_data.film import Film, open_film
+from ceria_data.errors import FilmError
+from ceria_data.film import Film, open_film, selected
+from ceria_data.film_preparation import binned, running, summed
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is done to a film before the net sees it, in this order.
+
+    Attributes
+    ----------
+    first : int
+        Frame to begin with.
+    frames : int or None
+        How many are kept; None for all that follow.
+    bin : int
+        Pixels along each side of a square that become one.
+    sum : int
+        Frames that become one.
+    running : int
+        Frames whose sum takes the place of each.
+
+    Examples
+    --------
+    >>> Preparation(first=3, sum=2).record()
+    {'first': 3, 'sum': 2}
+    """
+
+    first: int = 0
+    frames: int | None = None
+    bin: int = 1
+    sum: int = 1
+    running: int = 1
+
+    def record(self) -> dict[str, Any]:
+        """Say what is done, without what is not."""
+        usual = vars(Preparation())
+        return {name: value for name, value in vars(self).items() if value != usual[name]}
+
+    def prepared(self, film: Film) -> Film:
+        """Prepare a film; nothing is computed before frames are asked for.
+
+        Raises
+        ------
+        FilmError
+            If nothing is left, or frames are summed in two ways.
+        """
+        if self.sum > 1 and self.running > 1:
+            raise FilmError("--sum and --running exclude each other; give one of them")
+        if self.first or self.frames is not None:
+            stop = None if self.frames is None else self.first + self.frames
+            film = selected(film, self.first, stop)
+        for name, n, prepare in (
+            ("bin", self.bin, binned),
+            ("sum", self.sum, summed),
+            ("running", self.running, running),
+        ):
+            if n > 1:
+                available = min(film.shape) if name == "bin" else len(film)
+                if n > available:
+                    unit = "pixels along an axis" if name == "bin" else "frames"
+                    raise FilmError(
+                        f"--{name} {n}: {film.source} has {available} {unit}; expected no more"
+                    )
+                film = prepare(film, n)
+        return film
+
+
+_AS_IT_IS = Preparation()
 
 
 @dataclass(frozen=True)
@@ -39,6 +107,7 @@ def open_source(
     limit: int | None = None,
     particle: int | None = None,
     frame_time_s: float | None = None,
+    preparation: Preparation = _AS_IT_IS,
 ) -> Source:
     """Open a film, an image, or images of a dataset.
 
@@ -56,6 +125,7 @@ def open_source(
         Of a dataset, only images of this particle.
     frame_time_s : float, optional
         From one frame to the next [s]; by default as the source says.
+    preparation : Preparation
 
     Returns
     -------
@@ -74,17 +144,51 @@ def open_source(
     """
     given = {"split": split, "limit": limit, "particle": particle}
     record = {name: value for name, value in given.items() if value is not None}
-    film = open_film(source, split, limit, particle)
+    record |= preparation.record()
+    opened = open_film(source, split, limit, particle)
     if frame_time_s is not None:
-        film = replace(film, frame_time_s=frame_time_s)
-    times = frame_times(film)
-    if film.samples is None:
+        opened = replace(opened, frame_time_s=frame_time_s)
+    film = preparation.prepared(opened)
+    begin = preparation.first * (opened.frame_time_s or 0.0)
+    times = begin + frame_times(film)
+    if opened.samples is None:
         return Source(film, times, True, record)
-    rows = open_dataset(source, split).samples.set_index("sample").loc[list(film.samples)]
+    rows = open_dataset(source, split).samples.set_index("sample").loc[list(opened.samples)]
     follow = bool(rows["particle"].nunique() == 1 and (np.diff(rows["frame"]) > 0).all())
-    if frame_time_s is None:
-        times = rows["time_s"].to_numpy(dtype=np.float64)
+    if (preparation.sum > 1 or preparation.running > 1) and not follow:
+        raise FilmError(
+            f"{source} holds images of several structures; only frames of one film can be summed"
+        )
+    if frame_time_s is None and film.samples is not None:
+        times = rows.loc[list(film.samples), "time_s"].to_numpy(dtype=np.float64)
     return Source(film, times, follow, record)
+
+
+def open_again(place: str | Path, record: dict[str, Any]) -> Film:
+    """Open and prepare a film as the record of a prediction says.
+
+    Parameters
+    ----------
+    place : str or Path
+    record : dict
+        As `Source.record`.
+
+    Returns
+    -------
+    Film
+
+    Raises
+    ------
+    FilmError
+        If it cannot be opened, or the record holds something that is not known here.
+    """
+    kept = dict(record)
+    found = {name: kept.pop(name) for name in ("split", "limit", "particle") if name in kept}
+    try:
+        preparation = Preparation(**kept)
+    except TypeError as error:
+        raise FilmError(f"the film was prepared in a way that is not known here: {kept}") from error
+    return preparation.prepared(open_film(place, **found))
 
 
 def frame_times(film: Film) -> NDArray[np.float64]:

@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from ceria_data.dataset import open_dataset
 from ceria_data.errors import CeriaError
-from ceria_data.film import Film, open_film
+from ceria_data.film import Film
+from ceria_models.film_source import open_again
 from ceria_models.report_tables import PredictedFilm
 
 MOST_FRAMES = 240
@@ -82,15 +82,12 @@ def film_of_tables(tables: PredictedFilm) -> tuple[Film | None, str]:
     film, why = None, ""
     for place in dict.fromkeys(places):
         try:
-            film = _opened(place, tables.facts.get("preparation") or {})
+            film = open_again(place, tables.facts.get("preparation") or {})
             break
         except CeriaError as error:
             why = why or f"the film cannot be opened: {error}"
     if film is None:
-        return None, why or (
-            f"the film was prepared in another way than is known here: "
-            f"{tables.facts['preparation']}"
-        )
+        return None, why
     if film.shape != tables.field.shape or len(film) < len(tables.frames):
         return None, (
             f"{tables.name} has {len(film)} frames of {film.shape[0]} × {film.shape[1]} pixels, "
@@ -98,22 +95,6 @@ def film_of_tables(tables: PredictedFilm) -> tuple[Film | None, str]:
             f"{tables.field.shape[1]}: it is another film, or was prepared in another way"
         )
     return film, ""
-
-
-def _opened(place: str, record: dict[str, Any]) -> Film | None:
-    """Open a film as `predict` did; None if that is not known."""
-    if set(record) - {"split", "limit", "particle"}:
-        return None
-    particle, limit = record.get("particle"), record.get("limit")
-    if particle is None:
-        return open_film(place, record.get("split"), limit)
-    film = open_film(place, record.get("split"))
-    own = np.flatnonzero(open_dataset(place, record.get("split")).samples["particle"] == particle)
-
-    def read(start: int, stop: int) -> NDArray[Any]:
-        return np.concatenate([film.frames(int(row), int(row) + 1) for row in own[start:stop]])
-
-    return replace(film, read=read, n_frames=len(own[:limit]), samples=None)
 
 
 def choose_frames(

@@ -1,4 +1,4 @@
-"""`ceria-models predict` on films: what is in the folder, and what happens when it is interrupted."""
+"""`ceria-models predict` on films: what is in the folder, and what interrupts it."""
 
 import json
 import os
@@ -232,7 +232,7 @@ def fake_reading(columns_of):
 def test_sites_have_the_number_of_frames_that_show_them(tmp_path, film, model, monkeypatch):
     def columns_of(frame):
         there = [("Ce", 8.0, 8.0), ("Ce", 12.0, 12.0)]
-        return there if frame is None else there[: 1 + (frame < 3)] + [("Ce", 2.0, 2.0)]
+        return there if frame is None else [*there[: 1 + (frame < 3)], ("Ce", 2.0, 2.0)]
 
     frames = film[:3].repeat(4, axis=0)
     frames[:, 0, 0] = range(12)
@@ -396,7 +396,7 @@ def test_a_full_disk_ends_clearly_and_can_go_on(tmp_path, film, model, predicted
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         interrupted(patch, OSError(28, "No space left on device"), 2)
-        with pytest.raises(DiskSpaceError, match="is full.*--resume"):
+        with pytest.raises(DiskSpaceError, match=r"is full.*--resume"):
             run_prediction(source_of(film), SAMPLING, out, settings(model))
     assert not out.exists()
     run_prediction(source_of(film), SAMPLING, out, settings(model, resume=True))
