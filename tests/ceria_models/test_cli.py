@@ -96,7 +96,7 @@ def test_far_outside_is_refused_without_force(monkeypatch, capsys, tmp_path, mod
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        (["predict", "no-such-file.npy", "--out", "x"], "neither a file nor a dataset"),
+        (["predict", "no-such-file.npy", "--out", "x"], "neither a film nor a dataset"),
         (["train", "no-such", "--data", "ceria-columns-mini", "--out", "x"], "neither a YAML"),
         (["verify", "no-such-net"], "neither a bundled model"),
         (["train", "residual-unet-tiny", "--data", "y", "--device", "tpu"], "cpu or gpu"),

@@ -19,6 +19,7 @@ from ceria_models.film_source import Source, frame_times, open_source
 from ceria_models.film_staging import FilmStaging
 from ceria_models.frame_reading import NOWHERE, FrameReading, Reader, read_frame
 from ceria_models.prediction_run import PredictionSettings, run_prediction
+from ceria_models.model_places import DEFAULT
 from ceria_models.runtime import open_runtime
 from ceria_models.weights import from_pretrained
 from tests.ceria_models.command import run
@@ -147,7 +148,7 @@ def test_readings_are_what_the_net_says_there_in_that_image_alone(predicted, fil
 
 def test_readings_at_columns_are_the_columns(film):
     """Decoding finds a column where the net is read: both have to say the same."""
-    net = from_pretrained("residual-unet")
+    net = from_pretrained(DEFAULT)
     reader = Reader(net, open_runtime(net))
     found = read_frame(reader, film[0], SAMPLING, 300.0, NOWHERE).columns
     places = {s: own[["y_A", "x_A"]].to_numpy() for s, own in found.groupby("species")}
@@ -276,7 +277,7 @@ def test_a_column_of_a_third_of_the_frames_is_a_site_and_has_readings_in_all(tmp
         [film_of(away, still, seed=1), film_of(image, still, seed=2), film_of(away, still, seed=3)]
     )
     out = tmp_path / "out"
-    run_prediction(source_of(frames, 0.125), SAMPLING, out, settings("residual-unet"))
+    run_prediction(source_of(frames, 0.125), SAMPLING, out, settings(DEFAULT))
     tables = tables_of(out)
     sites = tables["sites.parquet"]
     near = np.hypot(sites["y_A"] - sample_y, sites["x_A"] - sample_x) < 0.6
