@@ -6,7 +6,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_N
 .PHONY: help install demo test slow lint clean
 
 help:
-	@echo "make demo   build, verify and show a small dataset in demo-dataset/, and count its atoms"
+	@echo "make demo   build, verify and show a small dataset in demo-dataset/, count its atoms, and follow a film's in demo-film/"
 	@echo "make test   style, types and tests (no GPU, no network)"
 	@echo "make slow   the long tests"
 	@echo "make clean  remove the environment and the demo"
@@ -26,6 +26,10 @@ demo: install
 	$(BIN)/ceria-data verify demo-dataset
 	$(BIN)/ceria-data preview demo-dataset --html --out demo-dataset.html
 	$(BIN)/ceria-models predict demo-dataset --split test --limit 8 --pictures 2 --out demo-prediction --overwrite
+	$(BIN)/ceria-data build demo-movie --out demo-movie --overwrite
+	$(BIN)/ceria-models predict demo-movie --split test --pictures 1 --out demo-film --overwrite
+	$(BIN)/ceria-models track demo-film --overwrite
+	$(BIN)/ceria-models report demo-film --overwrite
 
 lint: install
 	$(BIN)/ruff check .
@@ -39,4 +43,4 @@ slow: install
 	$(ONE_THREAD) $(BIN)/pytest -q -m slow
 
 clean:
-	rm -rf .venv demo-dataset demo-dataset.html demo-prediction
+	rm -rf .venv demo-dataset demo-dataset.html demo-prediction demo-movie demo-film

@@ -100,7 +100,10 @@ def test_a_pixel_size_that_is_missing_or_ten_times_off_is_refused(
     refused, tmp_path, shared_model, monkeypatch, sampling, match
 ):
     """Before the net sees anything, and before an image of other pixels is made."""
-    monkeypatch.setattr("ceria_models.prediction_run.prepare", lambda *_: pytest.fail("ran"))
+    monkeypatch.setattr(
+        "ceria_models.prediction_run.open_runtime",
+        lambda *_, **__: lambda image: pytest.fail("ran"),
+    )
     film, out = tmp_path / "film.npy", tmp_path / "out"
     np.save(film, image()[None].repeat(3, axis=0))
     given = [] if sampling is None else [f"--pixel-size={sampling}"]
