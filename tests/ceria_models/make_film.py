@@ -3,9 +3,9 @@
 import numpy as np
 from scipy.ndimage import fourier_shift
 
-from ceria_data.parameters import Camera
 from ceria_data.dataset import open_dataset
 from ceria_data.detector import record
+from ceria_data.parameters import Camera
 
 SAMPLING = 0.2
 CAMERA = Camera()

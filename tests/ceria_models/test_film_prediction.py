@@ -1,4 +1,4 @@
-"""`ceria-models predict` on films: what is in the folder, and what happens when it is interrupted."""
+"""`ceria-models predict` on films: what is in the folder, and what an interruption leaves."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,8 @@ from ceria_models.errors import DomainError, ImageError
 from ceria_models.film_source import Source, frame_times, open_source
 from ceria_models.film_staging import FilmStaging
 from ceria_models.frame_reading import NOWHERE, FrameReading, Reader, read_frame
-from ceria_models.prediction_run import PredictionSettings, run_prediction
 from ceria_models.model_places import DEFAULT
+from ceria_models.prediction_run import PredictionSettings, run_prediction
 from ceria_models.runtime import open_runtime
 from ceria_models.weights import from_pretrained
 from tests.ceria_models.command import run
@@ -246,7 +247,7 @@ def fake_reading(columns_of):
 def test_sites_have_the_number_of_frames_that_show_them(tmp_path, film, model, monkeypatch):
     def columns_of(frame):
         there = [("Ce", 8.0, 8.0), ("Ce", 12.0, 12.0)]
-        return there if frame is None else there[: 1 + (frame < 3)] + [("Ce", 2.0, 2.0)]
+        return there if frame is None else [*there[: 1 + (frame < 3)], ("Ce", 2.0, 2.0)]
 
     frames = film[:3].repeat(4, axis=0)
     frames[:, 0, 0] = range(12)
@@ -410,7 +411,7 @@ def test_a_full_disk_ends_clearly_and_can_go_on(tmp_path, film, model, predicted
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         interrupted(patch, OSError(28, "No space left on device"), 2)
-        with pytest.raises(DiskSpaceError, match="is full.*--resume"):
+        with pytest.raises(DiskSpaceError, match=r"is full.*--resume"):
             run_prediction(source_of(film), SAMPLING, out, settings(model))
     assert not out.exists()
     run_prediction(source_of(film), SAMPLING, out, settings(model, resume=True))
@@ -520,3 +521,20 @@ def test_progress_counts_every_stage_to_its_end(tmp_path, film, model):
     )  # fmt: skip
     assert {"frames checked", "frames aligned", "frames summed", "frames"} <= told.keys()
     assert all(done == total for done, total in told.values())
+
+
+def test_memory_does_not_grow_with_the_frames(tmp_path, film, model):
+    """Frames come from a file; 120 of them have 1.5 MB, as float32 3 MB."""
+    peaks = []
+    for frames in (24, 24, 144):  # the first loads what is kept
+        file = tmp_path / f"{frames}.npy"
+        np.save(file, film[:3, :64, :80].repeat(frames // 3, axis=0))
+        source = open_source(file, frame_time_s=1.0)
+        tracemalloc.start()
+        try:
+            wanted = settings(model, force=True, overwrite=True)
+            run_prediction(source, SAMPLING, tmp_path / f"out-{frames}", wanted)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[2] - peaks[1] < 120 * 64 * 80
