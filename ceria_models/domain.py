@@ -88,18 +88,7 @@ def departures(
     list of Departure
         Empty if nothing was found.
     """
-    found = []
-    low, high = domain.sampling_A
-    if not low <= sampling <= high:
-        far = not low / 1.6 <= sampling <= high * 1.6
-        found.append(
-            Departure(
-                "pixel size",
-                f"the pixel size is {sampling:.4g} Å, the net has seen {low:.3g} to {high:.3g} Å; "
-                "is it given in Å, and of the specimen?",
-                far,
-            )
-        )
+    found = pixel_size_departures(sampling, domain)
     found += _out_of_range(
         "dose",
         "dose, as its noise tells,",
@@ -120,6 +109,41 @@ def departures(
     if lattice and min(image.shape) * sampling > 4 * parameter:
         found += _another_lattice(image, sampling, parameter, domain)
     return found
+
+
+def pixel_size_departures(sampling: float, domain: DomainFacts) -> list[Departure]:
+    """List how a pixel size alone differs from those that a net has seen.
+
+    Parameters
+    ----------
+    sampling : float
+        Å/pixel.
+    domain : DomainFacts
+
+    Returns
+    -------
+    list of Departure
+        One, or none.
+
+    Examples
+    --------
+    >>> from ceria_models import DEFAULT, from_pretrained
+    >>> domain = from_pretrained(DEFAULT).config.domain
+    >>> pixel_size_departures(0.2, domain), pixel_size_departures(2.0, domain)[0].far
+    ([], True)
+    """
+    low, high = domain.sampling_A
+    if low <= sampling <= high:
+        return []
+    far = not low / 1.6 <= sampling <= high * 1.6
+    return [
+        Departure(
+            "pixel size",
+            f"the pixel size is {sampling:.4g} Å, the net has seen {low:.3g} to {high:.3g} Å; "
+            "is it given in Å, and of the specimen?",
+            far,
+        )
+    ]
 
 
 def _plausible_contrast(

@@ -15,7 +15,7 @@ from ceria_data import __version__
 from ceria_data.errors import ConfigError
 from ceria_data.film import Film
 from ceria_data.store import write_text
-from ceria_models.domain import departures
+from ceria_models.domain import pixel_size_departures
 from ceria_models.film_frames import frames_of
 from ceria_models.film_job import FilmJob, Found, Tell, prepare
 from ceria_models.film_prediction import (
@@ -162,9 +162,7 @@ def table_head(file: Path, rows: int = 6) -> str:
 
 def _refuse_pixel_size(film: Film, sampling: float, model: Model) -> None:
     """Look at the pixel size first: a wrong one shows before the whole film is read."""
-    _, image = next(frames_of(film, 0, 1))
-    found = departures(image, sampling, float("inf"), model.config.domain, lattice=False)
-    reasons = [one.text for one in found if one.kind == "pixel size" and one.far]
+    reasons = [one.text for one in pixel_size_departures(sampling, model.config.domain) if one.far]
     if reasons:
         refuse_far(film.source, reasons)
 
@@ -225,10 +223,7 @@ def _joined(
     frames.to_parquet(whole / FRAMES, index=False)
     sites = None
     if job.is_film:
-        write_streamed(
-            whole / READINGS,
-            readings(),
-        )
+        write_streamed(whole / READINGS, readings())
         sites = pd.read_parquet(staging.file(SITES))
         sites.to_parquet(whole / SITES, index=False)
         np.save(whole / REFERENCE, np.load(staging.file(REFERENCE)))

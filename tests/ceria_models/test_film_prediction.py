@@ -1,4 +1,4 @@
-"""`ceria-models predict` on films: what is in the folder, and what interrupts it."""
+"""`ceria-models predict` on films: what is in the folder, and what an interruption leaves."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from ceria_models.errors import DomainError, ImageError
 from ceria_models.film_source import Source, frame_times, open_source
 from ceria_models.film_staging import FilmStaging
 from ceria_models.frame_reading import NOWHERE, FrameReading, Reader, read_frame
+from ceria_models.model_places import DEFAULT
 from ceria_models.prediction_run import PredictionSettings, run_prediction
 from ceria_models.runtime import open_runtime
 from ceria_models.weights import from_pretrained
@@ -58,7 +60,7 @@ def _short_chunks(monkeypatch):
 
 
 def settings(model, **more):
-    return PredictionSettings(model, **({"pictures": 1} | more))
+    return PredictionSettings(model, **({"pictures": 0} | more))
 
 
 def source_of(frames, frame_time_s=0.1):
@@ -147,7 +149,7 @@ def test_readings_are_what_the_net_says_there_in_that_image_alone(predicted, fil
 
 def test_readings_at_columns_are_the_columns(film):
     """Decoding finds a column where the net is read: both have to say the same."""
-    net = from_pretrained("residual-unet")
+    net = from_pretrained(DEFAULT)
     reader = Reader(net, open_runtime(net))
     found = read_frame(reader, film[0], SAMPLING, 300.0, NOWHERE).columns
     places = {s: own[["y_A", "x_A"]].to_numpy() for s, own in found.groupby("species")}
@@ -202,13 +204,26 @@ def test_frames_that_cannot_be_read_at_all_are_refused(tmp_path, model):
     assert left_beside(tmp_path / "o") == []
 
 
-@pytest.mark.parametrize("kind", ["<f4", ">f4", ">u2", "|u1", "<f8", "<i4"])
-def test_the_type_of_the_pixels_changes_nothing(tmp_path, film, model, kind):
-    frames = film[:3]
-    for name, given in (("one", frames), ("other", frames.astype(kind))):
-        run_prediction(source_of(given), SAMPLING, tmp_path / name, settings(model))
-    one, other = (tables_of(tmp_path / name)["readings.parquet"] for name in ("one", "other"))
-    np.testing.assert_allclose(one, other, atol=1e-4)
+@pytest.fixture(scope="module")
+def two_frames(tmp_path_factory, film, model):
+    out = tmp_path_factory.mktemp("two") / "out"
+    run_prediction(source_of(film[:2]), SAMPLING, out, settings(model))
+    return tables_of(out)["readings.parquet"]
+
+
+@pytest.mark.parametrize("kind", ["<f4", ">u2", "|u1", ">f8"])
+def test_the_type_of_the_pixels_changes_nothing(tmp_path, film, model, two_frames, kind):
+    out = tmp_path / "out"
+    run_prediction(source_of(film[:2].astype(kind)), SAMPLING, out, settings(model))
+    np.testing.assert_allclose(tables_of(out)["readings.parquet"], two_frames, atol=1e-4)
+
+
+def test_a_film_may_begin_with_a_dark_frame(tmp_path, film, model):
+    frames = film[[4, 0, 1]]
+    run_prediction(source_of(frames), SAMPLING, tmp_path / "out", settings(model, pictures=2))
+    assert facts_of(tmp_path / "out")["skipped"] == [0]
+    names = [path.name for path in sorted((tmp_path / "out").glob("overlay_*.png"))]
+    assert names == ["overlay_00001.png", "overlay_00002.png"]
 
 
 def fake_reading(columns_of):
@@ -276,7 +291,7 @@ def test_a_column_of_a_third_of_the_frames_is_a_site_and_has_readings_in_all(tmp
         [film_of(away, still, seed=1), film_of(image, still, seed=2), film_of(away, still, seed=3)]
     )
     out = tmp_path / "out"
-    run_prediction(source_of(frames, 0.125), SAMPLING, out, settings("residual-unet"))
+    run_prediction(source_of(frames, 0.125), SAMPLING, out, settings(DEFAULT))
     tables = tables_of(out)
     sites = tables["sites.parquet"]
     near = np.hypot(sites["y_A"] - sample_y, sites["x_A"] - sample_x) < 0.6
@@ -484,7 +499,7 @@ def test_images_of_a_dataset_that_do_not_follow_each_other_are_no_film(tmp_path,
 def test_a_film_of_a_dataset_is_predicted_by_its_particle(tmp_path, model, monkeypatch, capsys):
     from tests.tiny import build_tiny, film_config
 
-    folder = build_tiny(tmp_path / "films", film_config())
+    folder = build_tiny(tmp_path / "films", film_config({"frames": 3, "frame_time_s": 0.1}))
     out = tmp_path / "out"
     code, _, err = run(
         monkeypatch, capsys, "predict", folder, "--split", "train", "--particle", 1,
@@ -492,7 +507,7 @@ def test_a_film_of_a_dataset_is_predicted_by_its_particle(tmp_path, model, monke
     )  # fmt: skip
     assert code == 0, err
     frames = tables_of(out)["frames.parquet"]
-    assert len(frames) == 6
+    assert len(frames) == 3
     np.testing.assert_allclose(np.diff(frames["time_s"]), 0.1, atol=1e-6)
     assert frames["sample"].is_unique
     assert facts_of(out)["film"] is not None
@@ -506,3 +521,20 @@ def test_progress_counts_every_stage_to_its_end(tmp_path, film, model):
     )  # fmt: skip
     assert {"frames checked", "frames aligned", "frames summed", "frames"} <= told.keys()
     assert all(done == total for done, total in told.values())
+
+
+def test_memory_does_not_grow_with_the_frames(tmp_path, film, model):
+    """Frames come from a file; 120 of them have 1.5 MB, as float32 3 MB."""
+    peaks = []
+    for frames in (24, 24, 144):  # the first loads what is kept
+        file = tmp_path / f"{frames}.npy"
+        np.save(file, film[:3, :64, :80].repeat(frames // 3, axis=0))
+        source = open_source(file, frame_time_s=1.0)
+        tracemalloc.start()
+        try:
+            wanted = settings(model, force=True, overwrite=True)
+            run_prediction(source, SAMPLING, tmp_path / f"out-{frames}", wanted)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[2] - peaks[1] < 120 * 64 * 80
