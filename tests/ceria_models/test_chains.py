@@ -25,11 +25,12 @@ def by_histories(log, times, chain):
     p, gain, loss = np.zeros((n_frames, n)), np.zeros(n_frames - 1), np.zeros(n_frames - 1)
     offset, total = np.zeros(len(chain.offsets)), 0.0
     steps = [chain.transition(dt) for dt in np.diff(times)]
-    for o, read in enumerate(chain.read):
+    for o, (low, high) in enumerate(zip(*chain.read, strict=True)):
         for counts in product(range(n), repeat=n_frames):
             w = chain.offset_prior[o] * chain.prior[counts[0]]
             w *= np.prod([s[i, j] for s, i, j in zip(steps, counts[:-1], counts[1:], strict=True)])
-            w *= np.exp(sum(log[t, read[c]] for t, c in enumerate(counts)))
+            for t, c in enumerate(counts):
+                w *= (np.exp(log[t, low[c]]) + np.exp(log[t, high[c]])) / 2
             total += w
             offset[o] += w
             for t, c in enumerate(counts):
@@ -40,7 +41,7 @@ def by_histories(log, times, chain):
     return p / total, gain / total, loss / total, offset / total, np.log(total)
 
 
-@pytest.mark.parametrize("offsets", [((0,), (1.0,)), ((-1, 0, 1), (0.2, 0.7, 0.1))])
+@pytest.mark.parametrize("offsets", [((0,), (1.0,)), ((-1, 0, 0.5, 1), (0.2, 0.6, 0.1, 0.1))])
 def test_smoothing_equals_the_sum_over_all_histories(offsets):
     rng = np.random.default_rng(1)
     log = rng.normal(scale=2, size=(5, 3, 4))
@@ -122,8 +123,10 @@ def test_offsets_limit_what_a_count_can_be_known_but_not_a_change():
 
 def test_an_offset_is_what_is_read_too_many():
     """A net that reads one too many reads 4 of 3; nothing is never read as something."""
-    chain = chain_of(np.full(5, 0.2), 0.1, (-1, 0, 1), (0.3, 0.4, 0.3))
-    assert chain.read.tolist() == [[0, 1, 1, 2, 3], [0, 1, 2, 3, 4], [0, 2, 3, 4, 4]]
+    chain = chain_of(np.full(5, 0.2), 0.1, (-1, 0, 0.5, 1), (0.3, 0.4, 0.1, 0.2))
+    low, high = chain.read.tolist()
+    assert low == [[0, 1, 1, 2, 3], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4], [0, 2, 3, 4, 4]]
+    assert high == [[0, 1, 1, 2, 3], [0, 1, 2, 3, 4], [0, 2, 3, 4, 4], [0, 2, 3, 4, 4]]
 
 
 def test_the_films_own_prior_and_rates_are_learned():
