@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from ceria_data.errors import DiskSpaceError, OutputError
 from ceria_data.film import film_of_array
 from ceria_models import film_frames, film_prediction
 from ceria_models.errors import DomainError, ImageError
+from ceria_models.film_job import FilmJob
 from ceria_models.film_source import Source, frame_times, open_source
 from ceria_models.film_staging import FilmStaging
 from ceria_models.frame_reading import NOWHERE, FrameReading, Reader, read_frame
@@ -304,6 +306,31 @@ def test_a_column_of_a_third_of_the_frames_is_a_site_and_has_readings_in_all(tmp
     there = 1 - mine["p_0"].to_numpy()
     assert there[8:16].mean() > there[:8].mean() + 0.4
     assert there[8:16].mean() > there[16:].mean() + 0.4
+
+
+def test_a_column_that_only_the_mean_of_a_part_shows_is_a_site(tmp_path, monkeypatch, model):
+    """A reader of bright places: for one second of four there is one more."""
+    frames = np.random.default_rng(0).poisson(20.0, (32, 64, 64)).astype(float)
+    frames[:, 40, 40] += 60
+    frames[8:16, 20, 20] += 60
+
+    def columns(reader, image, sampling, dose, places):
+        rows = np.argwhere(image > 2.2 * np.median(image)) * sampling
+        table = pd.DataFrame({"species": "Ce", "x_A": rows[:, 1], "y_A": rows[:, 0]})
+        return SimpleNamespace(columns=table)
+
+    means = {"reference.npy": frames.mean(0)} | {
+        f"part-{i:05d}.npy": part.mean(0) for i, part in enumerate(np.split(frames, 4))
+    }
+    for name, mean in means.items():
+        np.save(tmp_path / name, mean.astype(np.float32))
+    monkeypatch.setattr("ceria_models.film_prediction.read_frame", columns)
+    reader = Reader(from_pretrained(model), lambda image: pytest.fail("ran"))
+    job = FilmJob(source_of(frames, 0.125), SAMPLING, reader, False, lambda *told: None)
+    assert [len(part) for part in job.parts()] == [8, 8, 8, 8]
+    sites = film_prediction._sites_of_means(job, SimpleNamespace(file=lambda name: tmp_path / name))
+    assert sites["source"].tolist() == ["sum", "part"]
+    assert sites["x_A"].tolist() == pytest.approx([8.0, 4.0])
 
 
 def column_at_the_edge():
