@@ -99,7 +99,7 @@ def predict(
     # A flag says what the pixels of the file are; binning makes them larger.
     sampling = known if pixel_size is None else pixel_size * bin_
     if sampling is None:
-        sampling, note = _estimated(source, opened.film)
+        sampling, note = _estimated(source, opened.film, bin_)
         film = replace(opened.film, notes=(*opened.film.notes, note))
         opened = replace(opened, film=film)
     set_threads(threads)
@@ -115,7 +115,7 @@ def predict(
         typer.echo(f"\n{table_head(Path(facts['table']))}")
 
 
-def _estimated(source: Path, film: Film) -> tuple[float, str]:
+def _estimated(source: Path, film: Film, binned: int) -> tuple[float, str]:
     """Find a pixel size that nobody says from the crystal, or ask for it; say what was done."""
     from ceria_data.calibration import estimate_sampling
 
@@ -126,7 +126,8 @@ def _estimated(source: Path, film: Film) -> tuple[float, str]:
             f"{source} does not say its pixel size, and its reflections do not tell it ({error}); "
             "give it with --pixel-size, in Å at the specimen"
         ) from error
-    size = f"{found.sampling:.4g} ± {found.uncertainty:.2g} Å"
+    # As --pixel-size means it: a pixel of the file.
+    size = f"{found.sampling / binned:.4g} ± {found.uncertainty / binned:.2g} Å"
     return found.sampling, (
         f"{source} does not say its pixel size; {size} is what makes its reflections those of CeO2 "
         "[110], and was taken; --pixel-size overrides it"

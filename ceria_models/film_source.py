@@ -161,6 +161,8 @@ def open_source(
         )
     if frame_time_s is None and film.samples is not None:
         times = rows.loc[list(film.samples), "time_s"].to_numpy(dtype=np.float64)
+    elif frame_time_s is None:  # a sum is at the time of its first frame
+        times = float(rows["time_s"].iloc[preparation.first]) + frame_times(film)
     return Source(film, times, follow, record)
 
 
