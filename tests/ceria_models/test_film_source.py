@@ -1,12 +1,16 @@
 """A film is opened, prepared, and opened again as its record says."""
 
 import json
+import re
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from ceria_data import open_dataset
 from ceria_data.errors import FilmError
+from ceria_data.film import open_film
 from ceria_models.film_source import Preparation, open_again, open_source
 from tests.ceria_models.command import run
 from tests.ceria_models.make_model import fresh
@@ -63,13 +67,33 @@ def test_images_of_several_structures_are_not_summed():
         open_source("ceria-columns-mini", split="test", preparation=Preparation(sum=2))
 
 
+@pytest.mark.parametrize("way", ["sum", "running"])
+def test_a_sum_is_at_the_time_of_its_first_frame(tmp_path, monkeypatch, way):
+    """Times are those of the dataset, wherever they begin."""
+    dataset = open_dataset("ceria-columns-mini", "test")
+    rows = dataset.samples.assign(
+        particle=7, frame=np.arange(len(dataset)), time_s=3 + 0.5 * np.arange(len(dataset))
+    )
+    monkeypatch.setattr(
+        "ceria_models.film_source.open_dataset", lambda *_: SimpleNamespace(samples=rows)
+    )
+    film = open_film("ceria-columns-mini", split="test", limit=6)
+    monkeypatch.setattr(
+        "ceria_models.film_source.open_film", lambda *_: replace(film, frame_time_s=0.5)
+    )
+    opened = open_source("movies", preparation=Preparation(first=2, **{way: 2}))
+    expected = {"sum": [4.0, 5.0], "running": [4.0, 4.5, 5.0]}
+    assert opened.times.tolist() == expected[way]
+
+
 def test_an_unknown_preparation_is_not_guessed(file):
     with pytest.raises(FilmError, match="not known here"):
         open_again(file, {"gain": 3})
 
 
-def test_a_pixel_size_that_nobody_says_is_estimated(monkeypatch, capsys, tmp_path):
-    """Within 1 %, and what was done is on record."""
+@pytest.mark.parametrize("binned", [1, 2])
+def test_a_pixel_size_that_nobody_says_is_estimated(monkeypatch, capsys, tmp_path, binned):
+    """Within 1 %, and what was done is on record, for a pixel of the file."""
     dataset = open_dataset("ceria-columns-mini", "test")
     image = dataset.at_dose(1000.0)[41].counts
     np.save(tmp_path / "image.npy", image)
@@ -77,10 +101,11 @@ def test_a_pixel_size_that_nobody_says_is_estimated(monkeypatch, capsys, tmp_pat
     fresh().save_pretrained(tmp_path / "net")
     code, _, err = run(
         monkeypatch, capsys, "predict", tmp_path / "image.npy", "--model", tmp_path / "net",
-        "--out", out, "--pictures", 0, "--force",
+        "--out", out, "--pictures", 0, "--force", "--bin", binned,
     )  # fmt: skip
     assert code == 0, err
     facts = json.loads((out / "prediction.json").read_text())
-    assert facts["sampling_A"] == pytest.approx(0.2, rel=0.01)
-    assert "does not say its pixel size" in facts["notes"][0]
+    assert facts["sampling_A"] == pytest.approx(0.2 * binned, rel=0.01)
+    said = re.search(r"does not say its pixel size; ([\d.]+) ± [\d.]+ Å", facts["notes"][0])
+    assert float(said[1]) == pytest.approx(0.2, rel=0.01)
     assert "--pixel-size overrides it" in err.replace("\n", " ")
