@@ -2,6 +2,7 @@
 
     python benchmarks/films.py predict DATASET --out FOLDER [--split S ...] [--dose D ...]
     python benchmarks/films.py score DATASET FOLDER
+    python benchmarks/films.py still DATASET FOLDER [--dose D]
     python benchmarks/films.py fit DATASET FOLDER --out SETTINGS [--temperature-only]
 
 `predict` records every film of the splits again at every dose, runs `predict` and `track` as the
@@ -10,7 +11,8 @@ all films of a split and dose. Columns in the field that were not found count as
 count as found within 1.5 Å and 0.2 s (Ce) or 0.5 s (O). Brackets are 95 % intervals of a
 bootstrap over films. `fit` makes settings of `ceria-models track` from predicted films of known
 truth, those of the splits validation; `predict --settings SETTINGS` tracks
-again with them.
+again with them. `still` counts the changes that are found where there are none, with the packaged
+settings and without offsets of a half, on the splits validation.
 """
 
 import argparse
@@ -71,15 +73,37 @@ def predict(arguments):
                 print(folder.name, flush=True)
 
 
-def fit(arguments):
-    """Fit what frames are worth, and raise the temperature until still columns stay still."""
+def still(arguments):
+    """Print false changes with and without offsets of a half."""
+    films, settings = validation_films(arguments, arguments.dose), load_settings()
+    print("| species | offsets | films | column-seconds | true changes | false changes |")
+    print("|---" * 6 + "|")
+    for species, own in films.items():
+        true = sum(int((np.diff(film.truth, axis=1) != 0).sum()) for film in own)
+        evidence = settings.evidence[species]
+        whole = np.array(evidence.offset) * (np.arange(len(evidence.offset)) % 2 == 0)
+        only_whole = evidence.model_copy(update={"offset": tuple(whole / whole.sum())})
+        for name, each in (("halves too", evidence), ("whole", only_whole)):
+            number, seconds = false_changes(own, each, settings.motion[species])
+            row = [species, name, len(own), f"{seconds:.0f}", true, number]
+            print(f"| {' | '.join(map(str, row))} |", flush=True)
+
+
+def validation_films(arguments, dose=None):
+    """Collect predicted films of the splits validation, by species."""
     films = {species: [] for species in SPECIES}
     for folder in sorted(path for path in arguments.folder.iterdir() if path.is_dir()):
-        if folder.name.startswith("validation"):
-            split, _, particle = folder.name.rsplit("-", 2)
+        split, recorded, particle = folder.name.rsplit("-", 2)
+        if split.startswith("validation") and dose in (None, float(recorded)):
             dataset = open_dataset(arguments.dataset, split)
             for species, film in fitted_films(dataset, int(particle), folder).items():
                 films[species].append(film)
+    return films
+
+
+def fit(arguments):
+    """Fit what frames are worth, and raise the temperature until still columns stay still."""
+    films = validation_films(arguments)
     usual, evidence = load_settings(), {}
     for species in SPECIES:
         start, motion = usual.evidence[species], usual.motion[species]
@@ -316,6 +340,11 @@ def main():
     one.add_argument("dataset")
     one.add_argument("folder", type=Path)
     one.set_defaults(run=score)
+    one = commands.add_parser("still")
+    one.add_argument("dataset")
+    one.add_argument("folder", type=Path)
+    one.add_argument("--dose", type=float, default=300.0)
+    one.set_defaults(run=still)
     one = commands.add_parser("fit")
     one.add_argument("dataset")
     one.add_argument("folder", type=Path)
