@@ -14,6 +14,8 @@ from ceria_data.terminal import Debug, Json, Quiet
 Threads = Annotated[
     int | None, typer.Option(min=1, help="Threads of the net; by default one per core.")
 ]
+_SAME = 1e-3
+"""Relative difference of two pixel sizes that are one."""
 Device = Annotated[str, typer.Option(help="cpu or gpu.", metavar="DEVICE")]
 
 
@@ -91,17 +93,8 @@ def predict(
         frame_time_s=frame_time,
         preparation=Preparation(first, frames, bin_, sum_, running),
     )
-    known = opened.film.sampling
-    if opened.film.samples is not None and pixel_size is not None:
-        raise typer.BadParameter(
-            f"--pixel-size {pixel_size}: {source} knows its pixel size, {known} Å; leave it out"
-        )
-    # A flag says what the pixels of the file are; binning makes them larger.
-    sampling = known if pixel_size is None else pixel_size * bin_
-    if sampling is None:
-        sampling, note = _estimated(source, opened.film, bin_)
-        film = replace(opened.film, notes=(*opened.film.notes, note))
-        opened = replace(opened, film=film)
+    sampling, notes = _sampling(source, opened.film, pixel_size, bin_)
+    opened = replace(opened, film=replace(opened.film, notes=(*opened.film.notes, *notes)))
     set_threads(threads)
     settings = PredictionSettings(
         model or DEFAULT, pictures, force, runtime, device, resume, overwrite
@@ -115,7 +108,28 @@ def predict(
         typer.echo(f"\n{table_head(Path(facts['table']))}")
 
 
-def _estimated(source: Path, film: Film, binned: int) -> tuple[float, str]:
+def _sampling(
+    source: Path, film: Film, pixel_size: float | None, binned: int
+) -> tuple[float, list[str]]:
+    """Take the pixel size that was given, or that of the film, or estimate it; and what to note.
+
+    Flag and file speak of the pixels of the file; those of the film are binned already.
+    """
+    if pixel_size is None:
+        return _estimated(source, film, binned) if film.sampling is None else (film.sampling, [])
+    known = None if film.sampling is None else film.sampling / binned
+    if known is None or abs(pixel_size / known - 1) <= _SAME:
+        notes = []
+    elif film.samples is None:
+        notes = [f"{source} says a pixel size of {known:.4g} Å; {pixel_size:g} Å was taken"]
+    else:
+        raise typer.BadParameter(
+            f"--pixel-size {pixel_size}: {source} knows its pixel size, {known:g} Å; leave it out"
+        )
+    return pixel_size * binned, notes
+
+
+def _estimated(source: Path, film: Film, binned: int) -> tuple[float, list[str]]:
     """Find a pixel size that nobody says from the crystal, or ask for it; say what was done."""
     from ceria_data.calibration import estimate_sampling
 
@@ -123,15 +137,14 @@ def _estimated(source: Path, film: Film, binned: int) -> tuple[float, str]:
         found = estimate_sampling(film)
     except FilmError as error:
         raise ConfigError(
-            f"{source} does not say its pixel size, and its reflections do not tell it ({error}); "
-            "give it with --pixel-size, in Å at the specimen"
+            f"{source} does not say its pixel size, and its reflections do not tell it: {error}"
         ) from error
     # As --pixel-size means it: a pixel of the file.
     size = f"{found.sampling / binned:.4g} ± {found.uncertainty / binned:.2g} Å"
-    return found.sampling, (
+    return found.sampling, [
         f"{source} does not say its pixel size; {size} is what makes its reflections those of CeO2 "
         "[110], and was taken; --pixel-size overrides it"
-    )
+    ]
 
 
 def set_threads(threads: int | None) -> None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tifffile
 
 from ceria_data import open_dataset
 from ceria_data.errors import FilmError
@@ -109,3 +110,25 @@ def test_a_pixel_size_that_nobody_says_is_estimated(monkeypatch, capsys, tmp_pat
     said = re.search(r"does not say its pixel size; ([\d.]+) ± [\d.]+ Å", facts["notes"][0])
     assert float(said[1]) == pytest.approx(0.2, rel=0.01)
     assert "--pixel-size overrides it" in err.replace("\n", " ")
+
+
+@pytest.mark.parametrize(("given", "noted"), [(0.2, True), (0.4, False)])
+def test_a_flag_that_differs_from_the_file_counts_and_is_noted(
+    monkeypatch, capsys, tmp_path, given, noted
+):
+    image = open_dataset("ceria-columns-mini", "test")[41].counts
+    # Pixels per micrometre: 0.4 Å.
+    tifffile.imwrite(
+        tmp_path / "film.tif", image, imagej=True, resolution=(25000, 25000),
+        metadata={"unit": "um", "axes": "YX"},
+    )  # fmt: skip
+    fresh().save_pretrained(tmp_path / "net")
+    code, _, err = run(
+        monkeypatch, capsys, "predict", tmp_path / "film.tif", "--model", tmp_path / "net",
+        "--out", tmp_path / "found", "--pictures", 0, "--force", "--pixel-size", given,
+    )  # fmt: skip
+    assert code == 0, err
+    facts = json.loads((tmp_path / "found" / "prediction.json").read_text())
+    assert facts["sampling_A"] == pytest.approx(given)
+    said = "film.tif says a pixel size of 0.4 Å; 0.2 Å was taken"
+    assert any(said in note for note in facts["notes"]) == noted
