@@ -6,7 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from ceria_models.report_tables import PredictedFilm, open_long_table
+from ceria_models.film_tables import open_long_table
+from ceria_models.report_tables import PredictedFilm
 
 
 def write_csv(

@@ -1,6 +1,7 @@
 """The tables of a predicted film, read with bounded memory."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,9 +103,8 @@ def open_film_tables(folder: Path) -> FilmTables:
                 f"{folder} has no {name}; expected a folder that `ceria-models predict` wrote of a "
                 "film, with sites, frames and readings: predict the film again"
             )
-    sites, frames = _table(folder, SITES), _table(folder, FRAMES)
-    schema = _readings_file(folder).schema_arrow
-    _need(folder / READINGS, schema.names, _NEEDED[READINGS])
+    sites, frames = (read_film_table(folder / name, _NEEDED[name]) for name in (SITES, FRAMES))
+    schema = open_long_table(folder / READINGS, _NEEDED[READINGS]).schema_arrow
     sites = sites.sort_values("site", kind="stable").reset_index(drop=True)
     if sites["site"].tolist() != list(range(len(sites))):
         raise FilmTableError(f"{folder / SITES}: sites are not numbered 0 to {len(sites) - 1}")
@@ -113,7 +113,7 @@ def open_film_tables(folder: Path) -> FilmTables:
         raise FilmTableError(f"{folder / SITES}: species {strange}; expected {', '.join(SPECIES)}")
     if not np.isfinite(sites[["x_A", "y_A"]].to_numpy(float)).all():
         raise FilmTableError(f"{folder / SITES}: x_A or y_A is not a finite number")
-    facts = _facts(folder)
+    facts = read_facts(folder)
     frames, timed = _timed(folder, frames, facts)
     return FilmTables(folder, sites, frames, facts, _max_count(schema.names), timed)
 
@@ -144,7 +144,7 @@ def read_readings(tables: FilmTables, scratch: Path) -> Readings:
     names = [f"p_{n}" for n in range(classes)]
     numbers = tables.frames["frame"].to_numpy()
     order = np.argsort(numbers, kind="stable")
-    file = _readings_file(tables.folder)
+    file = open_long_table(tables.folder / READINGS, _NEEDED[READINGS])
     try:
         for batch in file.iter_batches(
             batch_size=1 << 16, columns=["frame", "site", "z_mean_A", "z_spread_A", *names]
@@ -197,28 +197,95 @@ def _checked(values: NDArray[Any], file: Path) -> NDArray[np.float32]:
     return checked
 
 
-def _readings_file(folder: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(folder / READINGS)
-    except (OSError, pa.ArrowException) as error:
-        raise FilmTableError(f"{folder / READINGS} cannot be read: {error}; predict again") from (
-            error
-        )
+def open_long_table(file: Path, needed: Sequence[str]) -> pq.ParquetFile:
+    """Open a table with a row for each site and frame, to be read in parts.
 
+    Parameters
+    ----------
+    file : Path
+    needed : sequence of str
+        Columns it must have.
 
-def _table(folder: Path, name: str) -> pd.DataFrame:
+    Returns
+    -------
+    pyarrow.parquet.ParquetFile
+
+    Raises
+    ------
+    FilmTableError
+        If it is damaged or lacks a column.
+    """
     try:
-        table = pd.read_parquet(folder / name)
+        opened = pq.ParquetFile(file)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise FilmTableError(f"{folder / name} cannot be read: {error}; predict again") from error
-    _need(folder / name, list(table.columns), _NEEDED[name])
+        raise FilmTableError(f"{file} cannot be read: {error}; {_again(file)}") from error
+    _require(opened.schema_arrow.names, needed, file)
+    return opened
+
+
+def read_film_table(file: Path, needed: Sequence[str]) -> pd.DataFrame:
+    """Read a small table.
+
+    Parameters
+    ----------
+    file : Path
+    needed : sequence of str
+        Columns it must have.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    FilmTableError
+        If it is damaged or lacks a column.
+    """
+    try:
+        table = pd.read_parquet(file)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise FilmTableError(f"{file} cannot be read: {error}; {_again(file)}") from error
+    _require(list(table.columns), needed, file)
     return table
 
 
-def _need(file: Path, there: list[str], needed: tuple[str, ...]) -> None:
-    missing = [name for name in needed if name not in there]
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Read `prediction.json`.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    FilmTableError
+        If it is damaged.
+    """
+    try:
+        facts = json.loads((folder / FACTS).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise FilmTableError(f"{folder / FACTS} cannot be read: {error}") from error
+    if not isinstance(facts, dict):
+        raise FilmTableError(f"{folder / FACTS} holds no facts; predict the film again")
+    return facts
+
+
+def _require(names: Sequence[str], needed: Sequence[str], file: Path) -> None:
+    missing = [name for name in needed if name not in names]
     if missing:
-        raise FilmTableError(f"{file} lacks {', '.join(missing)}; predict the film again")
+        raise FilmTableError(
+            f"{file} lacks {', '.join(missing)}; found {', '.join(names)}; {_again(file)}"
+        )
+
+
+def _again(file: Path) -> str:
+    """Say which command writes a table."""
+    predicted = (COLUMNS, SITES, FRAMES, READINGS)
+    return "predict the film again" if file.name in predicted else "track the film again"
 
 
 def _timed(folder: Path, frames: pd.DataFrame, facts: dict[str, Any]) -> tuple[pd.DataFrame, bool]:
@@ -236,16 +303,6 @@ def _timed(folder: Path, frames: pd.DataFrame, facts: dict[str, Any]) -> tuple[p
     if (np.diff(frames["time_s"].to_numpy(float)) <= 0).any():
         raise FilmTableError(f"{folder / FRAMES}: two frames have the same time_s; predict again")
     return frames, bool(known)
-
-
-def _facts(folder: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads((folder / FACTS).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise FilmTableError(f"{folder / FACTS} cannot be read: {error}") from error
-    if not isinstance(facts, dict):
-        raise FilmTableError(f"{folder / FACTS} holds no facts; predict the film again")
-    return facts
 
 
 def _max_count(names: list[str]) -> int:

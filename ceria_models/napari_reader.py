@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from ceria_data.film import Film
 from ceria_models.export_stack import species_of
-from ceria_models.film_tables import COLUMNS, FACTS
+from ceria_models.film_tables import COLUMNS, FACTS, open_long_table
 from ceria_models.overlay import COLOUR_MAPS
 from ceria_models.report_frames import film_of_tables
 from ceria_models.report_tables import (
     TRACKS,
     PredictedFilm,
-    open_long_table,
     read_predicted_film,
 )
 

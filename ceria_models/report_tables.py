@@ -1,20 +1,25 @@
 """What `predict` and `track` wrote about a film, read and checked."""
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ceria_data.grid import Field
 from ceria_models.errors import FilmFolderError, FilmTableError
-from ceria_models.film_tables import ASSUMED_S, FACTS, FRAMES, READINGS, REFERENCE, SITES
+from ceria_models.film_tables import (
+    ASSUMED_S,
+    FACTS,
+    FRAMES,
+    READINGS,
+    REFERENCE,
+    SITES,
+    read_facts,
+    read_film_table,
+)
 from ceria_models.report_words import place_of
 
 CLASSES, TRACKS = "site_classes.parquet", "tracks.parquet"
@@ -177,43 +182,19 @@ def _places(folder: Path, n: int) -> list[str]:
 
 
 def _table(folder: Path, name: str) -> pd.DataFrame:
-    try:
-        table = pd.read_parquet(folder / name)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise FilmTableError(
-            f"{folder / name} cannot be read: {error}; write it again with "
-            f"{'track' if name in ('events.parquet', 'rates.parquet') else 'predict'}"
-        ) from error
-    require(list(table.columns), NEEDED[name], folder / name)
-    return table
+    return read_film_table(folder / name, NEEDED[name])
 
 
 def _no_rows(name: str) -> pd.DataFrame:
     return pd.DataFrame({column: pd.Series(dtype=float) for column in NEEDED[name]})
 
 
-def require(names: Sequence[str], needed: Sequence[str], file: Path) -> None:
-    """Refuse a table that lacks a column.
-
-    Raises
-    ------
-    FilmTableError
-
-    Examples
-    --------
-    >>> require(["site", "x_A"], ["site"], Path("sites.parquet"))
-    """
-    missing = [name for name in needed if name not in names]
-    if missing:
-        raise FilmTableError(f"{file} has no column {', '.join(missing)}; found {', '.join(names)}")
-
-
 def _facts(folder: Path) -> dict[str, Any]:
+    facts = read_facts(folder)
     try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         sampling = float(facts["sampling_A"])
         str(facts["source"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise FilmTableError(
             f"{folder / FACTS} is damaged ({error!r}); expected JSON with source and sampling_A: "
             "predict the film again"
@@ -222,7 +203,7 @@ def _facts(folder: Path) -> dict[str, Any]:
         raise FilmTableError(
             f"{folder / FACTS}: sampling_A is {sampling}; expected Å/pixel above 0"
         )
-    return dict(facts)
+    return facts
 
 
 def _reference(folder: Path) -> NDArray[np.floating]:
@@ -238,24 +219,3 @@ def _reference(folder: Path) -> NDArray[np.floating]:
     # Pixels that drift left without any frame.
     known = np.isfinite(reference)
     return np.where(known, reference, reference[known].mean() if known.any() else 0.0)
-
-
-def open_long_table(file: Path, needed: Sequence[str]) -> pq.ParquetFile:
-    """Open a table with a row for each site and frame, to be read in parts.
-
-    Parameters
-    ----------
-    file : Path
-    needed : sequence of str
-        Columns it must have.
-
-    Raises
-    ------
-    FilmTableError
-    """
-    try:
-        opened = pq.ParquetFile(file)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise FilmTableError(f"{file} cannot be read: {error}") from error
-    require(opened.schema_arrow.names, needed, file)
-    return opened
