@@ -19,6 +19,11 @@ COLUMNS, SITES, FRAMES, READINGS, REFERENCE, FACTS = (
     "columns.parquet", "sites.parquet", "frames.parquet", "readings.parquet", "reference.npy",
     "prediction.json",
 )  # fmt: skip
+"""What `predict` writes of a film."""
+TRACKS, EVENTS, RATES, CLASSES, TRACK = (
+    "tracks.parquet", "events.parquet", "rates.parquet", "site_classes.parquet", "track.json",
+)  # fmt: skip
+"""What `track` adds, beside structures."""
 ASSUMED_S = 1 / 30
 """Time of a frame where the film does not say it."""
 _NEEDED = {

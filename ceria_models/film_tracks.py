@@ -18,7 +18,6 @@ from ceria_models.tracked_sites import TrackedSites
 from ceria_models.tracking_settings import TrackingSettings
 
 Floats = NDArray[np.float64]
-TRACKS = "tracks.parquet"
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from ceria_data.film import Film
 from ceria_models.export_stack import species_of
-from ceria_models.film_tables import COLUMNS, FACTS, open_long_table
+from ceria_models.film_tables import COLUMNS, FACTS, SITES, TRACKS, open_long_table
 from ceria_models.overlay import COLOUR_MAPS
 from ceria_models.report_frames import film_of_tables
 from ceria_models.report_tables import (
-    TRACKS,
     PredictedFilm,
     read_predicted_film,
 )
@@ -90,7 +89,7 @@ def napari_get_reader(path: str | list[str]) -> Callable[[Any], list[Layer]] | N
     if isinstance(path, list):
         return napari_get_reader(path[0]) if len(path) == 1 else None
     folder = Path(path)
-    there = (folder / FACTS).is_file() and (folder / "sites.parquet").is_file()
+    there = (folder / FACTS).is_file() and (folder / SITES).is_file()
     return read_layers if there else None
 
 

@@ -12,26 +12,29 @@ from ceria_data.grid import Field
 from ceria_models.errors import FilmFolderError, FilmTableError
 from ceria_models.film_tables import (
     ASSUMED_S,
+    CLASSES,
+    EVENTS,
     FACTS,
     FRAMES,
+    RATES,
     READINGS,
     REFERENCE,
     SITES,
+    TRACKS,
     read_facts,
     read_film_table,
 )
 from ceria_models.report_words import place_of
 
-CLASSES, TRACKS = "site_classes.parquet", "tracks.parquet"
 NEEDED = {
     FRAMES: ("frame", "time_s", "dose_e_per_A2", "drift_x_A", "drift_y_A"),
     SITES: ("site", "species", "x_A", "y_A"),
-    "events.parquet": (
+    EVENTS: (
         "event", "kind", "species", "time_s", "time_low_s", "time_high_s", "frame", "site_from",
         "site_to", "confidence", "x_A", "y_A",
     ),
     CLASSES: ("site", "surface", "facet"),
-    "rates.parquet": (
+    RATES: (
         "kind", "surface", "facet", "n_events", "column_seconds", "rate_per_s", "rate_low",
         "rate_high",
     ),
@@ -150,8 +153,8 @@ def read_predicted_film(folder: Path) -> PredictedFilm:
         facts,
         frames,
         sites,
-        _table(folder, "events.parquet") if tracked else _no_rows("events.parquet"),
-        _table(folder, "rates.parquet") if tracked else _no_rows("rates.parquet"),
+        _table(folder, EVENTS) if tracked else _no_rows(EVENTS),
+        _table(folder, RATES) if tracked else _no_rows(RATES),
         reference,
         tracked,
         timed,

@@ -9,8 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ceria_models.errors import FilmTableError
-from ceria_models.film_tables import READINGS, open_long_table
-from ceria_models.report_tables import TRACKS, PredictedFilm
+from ceria_models.film_tables import READINGS, TRACKS, open_long_table
+from ceria_models.report_tables import PredictedFilm
 
 MISSING = 255
 """Count of a column that is not in the field in a frame."""

@@ -27,19 +27,21 @@ from ceria_models.film_structures import (
 )
 from ceria_models.film_tables import (
     ASSUMED_S,
+    CLASSES,
+    EVENTS,
+    RATES,
+    TRACK,
+    TRACKS,
     FilmTables,
     Readings,
     open_film_tables,
     read_readings,
 )
-from ceria_models.film_tracks import TRACKS, Tracked, fill_merged, write_tracks
+from ceria_models.film_tracks import Tracked, fill_merged, write_tracks
 from ceria_models.tracked_sites import TrackedSites, classify, merge_sites, neighbours_of
 from ceria_models.tracking_settings import TrackingSettings, load_settings
 
 Floats = NDArray[np.float64]
-EVENTS, RATES, CLASSES, TRACK = (
-    "events.parquet", "rates.parquet", "site_classes.parquet", "track.json",
-)  # fmt: skip
 WRITTEN = (TRACKS, EVENTS, RATES, CLASSES, INTERFACES, STRUCTURES, TRACK)
 """What a tracking writes; `track.json` last."""
 
