@@ -2,12 +2,13 @@
 
     python benchmarks/tracking.py synthetic                 # a minute, one core
     python benchmarks/tracking.py prior                     # what is done with the prior, a minute
+    python benchmarks/tracking.py worth DATASET             # frames of a net, minutes
     python benchmarks/tracking.py fit DATASET --out FILE    # settings for a net, minutes
 
 `synthetic` draws films of readings as of the ideal observer, whose d'² of one frame grows with
 the dose, with a share of columns misread throughout. `fit` records the still images of two splits
 again and again, reads the net at every column and beside the particle, and fits the settings on
-one split and measures them on the other. Films of a dataset: `benchmarks/films.py`.
+one split and measures them on the other; `worth` measures the packaged ones. Films of a dataset: `benchmarks/films.py`.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import pandas as pd
 
 from ceria_data.dataset import open_dataset
 from ceria_data.schema import SPECIES
+from ceria_models import DEFAULT
 from ceria_models.chains import Chain
 from ceria_models.film_chain import Columns, fit_chain, smoothed_blocks
 from ceria_models.film_scoring import (
@@ -151,10 +153,15 @@ def still_score(films, settings, motion):
     return score_counts(p, truth), float(-np.log(np.maximum(own, 1e-9)).mean())
 
 
+def worth(arguments):
+    """Measure the packaged settings on the split test."""
+    films = recorded(arguments.dataset, "test", arguments.images, arguments.model or DEFAULT)
+    show_fit(films, load_settings())
+    show_changes(films, load_settings())
+
+
 def fit(arguments):
     """Fit settings on the split validation, measure them on test, and write them."""
-    from ceria_models import DEFAULT
-
     model = arguments.model or DEFAULT
     films = {
         split: recorded(arguments.dataset, split, arguments.images, model)
@@ -319,6 +326,11 @@ def main():
     one.add_argument("--frames", type=int, default=300)
     one.set_defaults(run=synthetic)
     commands.add_parser("prior").set_defaults(run=prior)
+    one = commands.add_parser("worth")
+    one.add_argument("dataset")
+    one.add_argument("--model")
+    one.add_argument("--images", type=int, default=40)
+    one.set_defaults(run=worth)
     one = commands.add_parser("fit")
     one.add_argument("dataset")
     one.add_argument("--out", type=Path, required=True)
