@@ -2,6 +2,7 @@
 
     python benchmarks/films.py predict DATASET --out FOLDER [--split S ...] [--dose D ...]
     python benchmarks/films.py score DATASET FOLDER
+    python benchmarks/films.py depth DATASET FOLDER
     python benchmarks/films.py still DATASET FOLDER [--dose D]
     python benchmarks/films.py fit DATASET FOLDER --out SETTINGS [--temperature-only]
 
@@ -11,11 +12,14 @@ all films of a split and dose. Columns in the field that were not found count as
 count as found within 1.5 Å and 0.2 s (Ce) or 0.5 s (O). Brackets are 95 % intervals of a
 bootstrap over films. `fit` makes settings of `ceria-models track` from predicted films of known
 truth, those of the splits validation; `predict --settings SETTINGS` tracks
-again with them. `still` counts the changes that are found where there are none, with the packaged
-settings and without offsets of a half, on the splits validation.
+again with them. `depth` compares first and last atom of every column that has some, in every
+interval between events, with the structure at its middle. `still` counts the changes that are
+found where there are none, with the packaged settings and without offsets of a half, on the
+splits validation.
 """
 
 import argparse
+import json
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +75,56 @@ def predict(arguments):
                 settings = load_settings(arguments.settings)
                 run_tracking(folder, overwrite=True, settings=settings)
                 print(folder.name, flush=True)
+
+
+def depth(arguments):
+    """Print the error of top and bottom of the columns, by dose and species."""
+    print("| films | e⁻/Å² | species | columns and intervals | top, rms [Å] | bottom | stated |")
+    print("|---" * 7 + "|")
+    found = {}
+    for folder in sorted(path for path in arguments.folder.iterdir() if path.is_dir()):
+        if folder.name.startswith("test") and (folder / "track.json").is_file():
+            split, dose, particle = folder.name.rsplit("-", 2)
+            errors = depth_errors(open_dataset(arguments.dataset, split), int(particle), folder)
+            for species, own in errors.items():
+                found.setdefault((float(dose), species), []).append(own)
+    for (dose, species), parts in sorted(found.items()):
+        top, bottom, stated = np.sqrt(np.square(np.concatenate(parts, axis=1)).mean(axis=1))
+        number = sum(part.shape[1] for part in parts)
+        print(f"| {len(parts)} | {dose:g} | {species} | {number} | {top:.2f} | {bottom:.2f} | "
+              f"{stated:.2f} |", flush=True)  # fmt: skip
+
+
+def depth_errors(dataset, particle, folder):
+    """Subtract the truth from top and bottom; the middle of the particle is not known to a film."""
+    frames, sites = (pd.read_parquet(folder / f"{name}.parquet") for name in ("frames", "sites"))
+    interfaces = pd.read_parquet(folder / "interfaces.parquet")
+    truth = truth_of(dataset, particle, frames)
+    structures = dataset.samples[dataset.samples["particle"] == particle].sort_values("frame")
+    intervals = json.loads((folder / "track.json").read_text())["intervals"]
+    places = sites.sort_values("site")[["x_A", "y_A"]].to_numpy()
+    errors = {species: [] for species in SPECIES}
+    for number, (start, stop) in enumerate(intervals):
+        true = dataset.columns_of(int(structures["structure"].iloc[(start + stop) // 2]))
+        own = interfaces[(interfaces["interval"] == number) & interfaces["top_A"].notna()]
+        parts = {}
+        for species in SPECIES:
+            rows = own[sites.sort_values("site")["species"].to_numpy()[own["site"]] == species]
+            mine = np.flatnonzero((true["species"] == species) & (true["occupancy"] > 0))
+            at = places[rows["site"].to_numpy()]
+            there = truth.places[mine]
+            apart = np.hypot(*(at[:, None, i] - there[None, :, i] for i in (0, 1)))
+            met = apart.min(1) < SAME_COLUMN
+            column = true.iloc[mine[apart.argmin(1)[met]]]
+            parts[species] = np.stack([
+                rows["top_A"].to_numpy()[met] - column["z_first_A"].to_numpy(),
+                rows["bottom_A"].to_numpy()[met] - column["z_last_A"].to_numpy(),
+                rows["top_sd_A"].to_numpy()[met],
+            ])  # fmt: skip
+        shift = np.mean(np.concatenate([part[:2] for part in parts.values()], axis=1))
+        for species, part in parts.items():
+            errors[species].append(part - np.array([[shift], [shift], [0.0]]))
+    return {species: np.concatenate(own, axis=1) for species, own in errors.items()}
 
 
 def still(arguments):
@@ -340,6 +394,10 @@ def main():
     one.add_argument("dataset")
     one.add_argument("folder", type=Path)
     one.set_defaults(run=score)
+    one = commands.add_parser("depth")
+    one.add_argument("dataset")
+    one.add_argument("folder", type=Path)
+    one.set_defaults(run=depth)
     one = commands.add_parser("still")
     one.add_argument("dataset")
     one.add_argument("folder", type=Path)

@@ -8,7 +8,8 @@
 `synthetic` draws films of readings as of the ideal observer, whose d'² of one frame grows with
 the dose, with a share of columns misread throughout. `fit` records the still images of two splits
 again and again, reads the net at every column and beside the particle, and fits the settings on
-one split and measures them on the other; `worth` measures the packaged ones. Films of a dataset: `benchmarks/films.py`.
+one split and measures them on the other; `worth` measures the packaged ones. Films of a dataset:
+`benchmarks/films.py`.
 """
 
 import argparse
