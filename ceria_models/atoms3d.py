@@ -13,8 +13,8 @@ Floats = NDArray[np.float64]
 WITHOUT_LATTICE = 3.826
 """Distance of the atoms of a column where no lattice was found [Å]: that of [110]."""
 DEPTH_ERROR = 1.7
-"""Error of a column's mean depth that stays however many frames are averaged [Å]: of the bundled
-net, 1.6 for Ce and 1.7 for O (docs/tracking.md)."""
+"""Error of a column's mean depth that stays however many frames are averaged [Å]: an assumption
+under which the stated errors of top and bottom are those of the bundled net (docs/tracking.md)."""
 _PHASES = 64
 
 
