@@ -43,8 +43,7 @@ def frames_of(film: Film, start: int = 0, stop: int | None = None) -> Iterator[t
         if images.dtype == bool:
             images = images.astype(np.uint8)
         for offset, image in enumerate(images):
-            # Byte orders that torch does not know, and views of files, become plain arrays.
-            yield first + offset, np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
+            yield first + offset, np.ascontiguousarray(image)
 
 
 def chunks_of(film: Film, sampling: float, step: float) -> list[range]:
