@@ -54,3 +54,12 @@ def test_the_contrast_is_that_of_the_whole_image(shape):
     assert image_contrast(counts, 0.2, dose) == pytest.approx(
         expected.std() / expected.mean(), rel=0.1
     )
+
+
+@pytest.mark.parametrize(("dose", "flagged"), [(25.0, False), (1e6, True)])
+def test_a_contrast_that_the_noise_may_hide_is_not_held_against_an_image(dose, flagged):
+    """Vacuum: one electron per pixel could hide a particle, 40,000 cannot."""
+    domain = fresh().config.domain.model_copy(update={"contrast": (0.006, 0.5)})
+    counts = np.random.default_rng(4).poisson(dose * SAMPLING**2, (128, 128))
+    found = departures(counts, SAMPLING, dose, domain, lattice=False)
+    assert any(one.kind == "contrast" for one in found) == flagged

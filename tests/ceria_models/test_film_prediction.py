@@ -511,6 +511,8 @@ def test_warnings_are_counted_and_few_frames_far_outside_are_skipped(tmp_path, m
     _, warnings = run_prediction(source_of(frames), SAMPLING, out, settings(model))
     assert facts_of(out)["skipped"] == [3]
     assert sum("skipped 1 of 20 frames (3)" in line for line in warnings) == 1
+    counted = [line for line in warnings if line.startswith("in 1 of 20 frames (3): ")]
+    assert any("the dose, as its noise tells" in line for line in counted)
     assert len(warnings) < 6
 
 
