@@ -161,7 +161,10 @@ def _map_values(
 
 
 def _as_number(value: Any, *, whole: bool) -> float | int:
-    return as_whole_number(value) if whole else float(as_number(value))
+    if whole:
+        return as_whole_number(value)
+    # A whole number with more digits than a float keeps here becomes that float.
+    return float(round_to_9_digits(float(as_number(value))))
 
 
 def _warning(quantity: Quantity | Constant, support: tuple[Value, ...]) -> str | None:

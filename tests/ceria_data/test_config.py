@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ceria_data.config import (
@@ -339,8 +339,9 @@ paths = [
 ]  # fmt: skip
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(st.sampled_from(paths), plain)
+@example("camera.mtf_half", 1_000_000_001)
 def test_any_value_at_any_place_is_accepted_whole_or_refused_in_one_line(path, value):
     refusal = ""
     try:
@@ -352,7 +353,7 @@ def test_any_value_at_any_place_is_accepted_whole_or_refused_in_one_line(path, v
     assert "\n" not in refusal
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.text(alphabet="abc:-[]{}&*!?|>#%@'\" \n\t,0123.~", max_size=60))
 def test_any_text_is_refused_in_one_line(text):
     with pytest.raises(ConfigError) as caught:
