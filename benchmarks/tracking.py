@@ -146,9 +146,9 @@ def still_score(films, settings, motion):
     for film in films:
         columns = Columns(film.p, np.arange(len(film.p)), film.times, film.dose)
         chain = fit_chain(columns, settings, motion)
-        for part, found in smoothed_blocks(columns, settings, chain):
+        for which, found in smoothed_blocks(columns, settings, chain):
             p.append(found.p[-1])
-            truth.append(film.truth[part, -1])
+            truth.append(film.truth[which, -1])
     p, truth = np.concatenate(p), np.concatenate(truth)
     own = p[np.arange(len(truth)), np.minimum(truth, p.shape[1] - 1)]
     return score_counts(p, truth), float(-np.log(np.maximum(own, 1e-9)).mean())

@@ -6,9 +6,11 @@ generator times the time between them. A net may read a column with the same off
 frames: the frames then speak of n + o, and all evidence for n stays limited by the
 probability of the offsets, while a change of n is seen as clearly as before. With an offset of
 a half it reads now the one and now the other of two counts, and such a frame is as likely as
-the mean of both makes it: to and fro between them is no change.
+the mean of both makes it: to and fro between them is no change. Levels are off in the same way,
+by parts of an atom.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +31,7 @@ class Chain:
     gain_per_s, loss_per_s : float
         Rates at which a column gains and loses an atom.
     offsets : array of float64, shape (offset,)
-        Multiples of 1/2.
+        Atoms; of readings multiples of 1/2.
     offset_prior : array of float64, shape (offset,)
     """
 
@@ -123,16 +125,86 @@ def smooth(log_likelihood: NDArray[np.floating], times: Floats, chain: Chain) ->
            [0.01, 0.45, 0.55]], dtype=float32)
     """
     likelihood = np.exp(log_likelihood, dtype=np.float64).astype(np.float32)
+    read = chain.read
+    return smooth_under(
+        likelihood.shape[:2], lambda frame: _gathered(likelihood[frame], read), times, chain
+    )
+
+
+def smooth_levels(
+    levels: NDArray[np.floating], spread: Floats, blank: float, times: Floats, chain: Chain
+) -> Smoothed:
+    """Compute the same from levels, which are normally distributed about count and offset.
+
+    Parameters
+    ----------
+    levels : array of float, shape (frame, column)
+        Atoms, as from `site_levels`; NaN where there is none, which is no evidence.
+    spread : array of float64, shape (column,)
+        Standard deviation of a level from frame to frame [atoms].
+    blank : float
+        Probability that a frame says nothing about a column, whatever its level.
+    times : array of float64, shape (frame,)
+        Of the frames [s], increasing.
+    chain : Chain
+
+    Returns
+    -------
+    Smoothed
+
+    Examples
+    --------
+    A column that loses an atom, and whose levels are 0.3 atoms too high:
+
+    >>> chain = Chain(np.full(5, 0.2), 0.1, 0.1, np.array([-0.3, 0.0, 0.3]), np.full(3, 1 / 3))
+    >>> levels = np.array([[3.2], [3.4], [3.3], [2.3], [2.4], [2.2]])
+    >>> found = smooth_levels(levels, np.array([0.1]), 1e-3, np.arange(6.0), chain)
+    >>> found.p[:, 0].argmax(axis=1).tolist(), found.loss[:, 0].round(2).tolist()
+    ([3, 3, 3, 2, 2, 2], [0.0, 0.0, 1.0, 0.0, 0.0])
+    """
+    known = np.isfinite(levels)
+    filled = np.where(known, levels, 0.0)
+    count = np.arange(len(chain.prior))
+    expected = (count + chain.offsets[:, None]).astype(np.float32)
+
+    def under(frame: int) -> Floats:
+        off = (filled[frame][:, None, None] - expected) / spread[:, None, None]
+        likely = (1 - blank) * np.exp(-0.5 * off**2) + blank
+        likely[~known[frame]] = 1.0
+        evidence: Floats = likely.reshape(-1, len(count))
+        return evidence
+
+    return smooth_under(levels.shape[:2], under, times, chain)
+
+
+def smooth_under(
+    shape: tuple[int, ...], under: Callable[[int], Floats], times: Floats, chain: Chain
+) -> Smoothed:
+    """Compute the same from the likelihood of the counts under each offset.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Frames, columns.
+    under : callable
+        Gives that of a frame, (column × offset, count).
+    times : array of float64, shape (frame,)
+        Of the frames [s], increasing.
+    chain : Chain
+
+    Returns
+    -------
+    Smoothed
+    """
     steps = _Steps(times, chain)
-    filtered, log_norm = _forward(likelihood, steps, chain)
-    n_offsets, n_columns = len(chain.offsets), likelihood.shape[1]
+    filtered, log_norm = _forward(shape, under, steps, chain)
     with np.errstate(divide="ignore"):
-        joint = log_norm.reshape(n_columns, n_offsets) + np.log(chain.offset_prior)
+        joint = log_norm.reshape(shape[1], len(chain.offsets)) + np.log(chain.offset_prior)
     highest = joint.max(axis=1, keepdims=True)
     weight = np.exp(joint - highest)
     total = weight.sum(axis=1, keepdims=True)
     weight /= total
-    p, gain, loss = _backward(likelihood, filtered, steps, chain, weight)
+    p, gain, loss = _backward(under, filtered, steps, weight)
     return Smoothed(p, gain, loss, weight, (highest + np.log(total))[:, 0])
 
 
@@ -159,18 +231,18 @@ def _gathered(likelihood: NDArray[np.float32], read: NDArray[np.int64]) -> Float
 
 
 def _forward(
-    likelihood: NDArray[np.float32], steps: _Steps, chain: Chain
+    shape: tuple[int, ...], under: Callable[[int], Floats], steps: _Steps, chain: Chain
 ) -> tuple[NDArray[np.float32], Floats]:
     """Probabilities of counts given the frames so far, and of the frames."""
-    n_frames, n_columns, n_counts = likelihood.shape
-    read = chain.read
-    filtered = np.empty((n_frames, n_columns * read.shape[1], n_counts), dtype=np.float32)
-    log_norm = np.zeros(filtered.shape[1])
+    n_frames, n_columns = shape
+    n_rows = n_columns * len(chain.offsets)
+    filtered = np.empty((n_frames, n_rows, len(chain.prior)), dtype=np.float32)
+    log_norm = np.zeros(n_rows)
     state = np.broadcast_to(chain.prior, filtered.shape[1:])
     for frame in range(n_frames):
         if frame:
             state = state @ steps[frame - 1][0]
-        state = state * _gathered(likelihood[frame], read)
+        state = state * under(frame)
         norm = state.sum(axis=1)
         state /= norm[:, None]
         log_norm += np.log(norm)
@@ -179,35 +251,30 @@ def _forward(
 
 
 def _backward(
-    likelihood: NDArray[np.float32],
-    filtered: NDArray[np.float32],
-    steps: _Steps,
-    chain: Chain,
-    weight: Floats,
+    under: Callable[[int], Floats], filtered: NDArray[np.float32], steps: _Steps, weight: Floats
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Probabilities given all frames, mixed over the offsets with their weights."""
-    n_frames, n_columns, n_counts = likelihood.shape
-    read = chain.read
-    shape = (n_columns, read.shape[1])
-    p = np.empty(likelihood.shape, dtype=np.float32)
+    n_frames, n_rows, n_counts = filtered.shape
+    n_columns = len(weight)
+    p = np.empty((n_frames, n_columns, n_counts), dtype=np.float32)
     gain = np.zeros((max(n_frames - 1, 0), n_columns), dtype=np.float32)
     loss = np.zeros_like(gain)
-    later = np.ones((n_columns * read.shape[1], n_counts))
+    later = np.ones((n_rows, n_counts))
     for frame in range(n_frames - 1, -1, -1):
         given_all = filtered[frame] * later
         given_all /= given_all.sum(axis=1, keepdims=True)
-        mixed = (given_all.reshape(*shape, n_counts) * weight[..., None]).sum(axis=1)
+        mixed = (given_all.reshape(*weight.shape, n_counts) * weight[..., None]).sum(axis=1)
         p[frame] = mixed
         if not frame:
             break
         matrix, up, down = steps[frame - 1]
-        ahead = _gathered(likelihood[frame], read) * later
+        ahead = under(frame) * later
         later = ahead @ matrix.T
         before = filtered[frame - 1]
         norm = (before * later).sum(axis=1)
         gained = (before * (ahead @ up.T)).sum(axis=1) / norm
         lost = (before * (ahead @ down.T)).sum(axis=1) / norm
-        gain[frame - 1] = (gained.reshape(shape) * weight).sum(axis=1)
-        loss[frame - 1] = (lost.reshape(shape) * weight).sum(axis=1)
+        gain[frame - 1] = (gained.reshape(weight.shape) * weight).sum(axis=1)
+        loss[frame - 1] = (lost.reshape(weight.shape) * weight).sum(axis=1)
         later /= norm[:, None]
     return p, gain, loss

@@ -7,6 +7,9 @@ from ceria_models.tracking_settings import EvidenceSettings
 
 Floats = NDArray[np.float64]
 _SMALLEST = 1e-30
+_FEWEST_DIFFERENCES = 8
+_LEAST_SHARE = 0.5
+_SMALLEST_SPREAD = 0.01
 
 
 def log_likelihood(
@@ -56,3 +59,40 @@ def log_likelihood(
     log /= settings.temperature(np.asarray(dose, dtype=float))[:, None, None]
     highest: Floats = log - log.max(axis=-1, keepdims=True)
     return highest
+
+
+def level_spread(level: NDArray[np.floating], overlap: int = 1) -> Floats:
+    """Estimate how much levels scatter from frame to frame, from differences of frames.
+
+    Changes of the count are rare: the median of the differences does not feel them.
+
+    Parameters
+    ----------
+    level : array of float, shape (site, frame)
+        Atoms; NaN where there is none.
+    overlap : int
+        Frames that share electrons, of a running sum. They are compared at that distance, and
+        count once together.
+
+    Returns
+    -------
+    array of float64, shape (site,)
+        Standard deviation [atoms]; NaN for sites without a level in half of the frames.
+
+    Examples
+    --------
+    >>> level = np.random.default_rng(0).normal(3.0, 0.4, (1, 2000))
+    >>> level[0, 1000:] -= 1
+    >>> level_spread(level).round(1)
+    array([0.4])
+    """
+    spread = np.full(len(level), np.nan)
+    for site, own in enumerate(level):
+        known = np.isfinite(own)
+        apart = np.abs(own[overlap:] - own[:-overlap]) if len(own) > overlap else own[:0]
+        apart = apart[np.isfinite(apart)]
+        if known.mean() >= _LEAST_SHARE and len(apart) >= _FEWEST_DIFFERENCES:
+            # The median of |x|, x normal, is 0.6745 standard deviations.
+            one = float(np.median(apart)) / (0.6745 * np.sqrt(2))
+            spread[site] = max(one, _SMALLEST_SPREAD) * np.sqrt(overlap)
+    return spread

@@ -6,9 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ceria_models.chains import Chain, Smoothed, smooth
+from ceria_models.chains import Chain, Smoothed, smooth, smooth_levels
 from ceria_models.evidence import log_likelihood
-from ceria_models.tracking_settings import OFFSETS, EvidenceSettings, MotionSettings
+from ceria_models.tracking_settings import (
+    LEVEL_OFFSETS,
+    OFFSETS,
+    EvidenceSettings,
+    MotionSettings,
+)
 
 Floats = NDArray[np.float64]
 
@@ -17,6 +22,8 @@ ROUNDS = 4
 SLOWEST, FASTEST = 1e-4, 2.0
 """Bounds of the rates [1/s]: what never happened may happen, and noise is no change."""
 _BYTES = 2e8
+_OFFSET_COLUMNS = 20.0
+"""Columns that the prior of the levels' offsets counts as when that of the film is learned."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +40,67 @@ class Columns:
         s.
     dose : array of float64, shape (frame,)
         e-/Å².
+    level : array of float32, shape (site, frame), optional
+        Of all sites [atoms]; NaN where there is none.
+    spread : array of float64, shape (site,), optional
+        Standard deviation of the levels from frame to frame; NaN where it is not known.
     """
 
     p: NDArray[np.float32]
     rows: NDArray[np.int64]
     times: Floats
     dose: Floats
+    level: NDArray[np.float32] | None = None
+    spread: Floats | None = None
+
+    @property
+    def leveled(self) -> NDArray[np.bool_]:
+        """Columns that are judged by their levels rather than by the net, (column,)."""
+        if self.level is None or self.spread is None:
+            return np.zeros(len(self.rows), dtype=bool)
+        known: NDArray[np.bool_] = np.isfinite(self.spread[self.rows])
+        return known
 
 
-def first_chain(evidence: EvidenceSettings, motion: MotionSettings) -> Chain:
+@dataclass(frozen=True)
+class FilmChain:
+    """What is believed of the columns of a species.
+
+    Attributes
+    ----------
+    readings : Chain
+        With the offsets of a net's readings.
+    levels : Chain
+        The same prior and rates, with the offsets of levels.
+    """
+
+    readings: Chain
+    levels: Chain
+
+    def learned(self, prior: Floats, gain_per_s: float, loss_per_s: float) -> "FilmChain":
+        """Take another prior and other rates."""
+        return FilmChain(*(
+            replace(chain, prior=prior, gain_per_s=gain_per_s, loss_per_s=loss_per_s)
+            for chain in (self.readings, self.levels)
+        ))  # fmt: skip
+
+    @property
+    def prior(self) -> Floats:
+        """Of the count in the first frame."""
+        return self.readings.prior
+
+    @property
+    def gain_per_s(self) -> float:
+        """Rate at which a column gains an atom."""
+        return self.readings.gain_per_s
+
+    @property
+    def loss_per_s(self) -> float:
+        """Rate at which a column loses an atom."""
+        return self.readings.loss_per_s
+
+
+def first_chain(evidence: EvidenceSettings, motion: MotionSettings) -> FilmChain:
     """Make the chain that is believed before the film is seen.
 
     Parameters
@@ -51,50 +110,65 @@ def first_chain(evidence: EvidenceSettings, motion: MotionSettings) -> Chain:
 
     Returns
     -------
-    Chain
+    FilmChain
 
     Examples
     --------
     >>> motion = MotionSettings(rate_per_s=0.02, hop_share=0.5, hop_time_s=0.03, reach_A=5.6)
-    >>> first_chain(EvidenceSettings(prior=(0.2, 0.8)), motion).offsets
+    >>> first_chain(EvidenceSettings(prior=(0.2, 0.8)), motion).readings.offsets
     array([0.])
     """
     likely = np.asarray(evidence.offset) > 0
     offset = np.asarray(evidence.offset)[likely]
-    prior = np.asarray(evidence.prior)
-    return Chain(
-        prior / prior.sum(),
-        motion.rate_per_s,
-        motion.rate_per_s,
-        np.array(OFFSETS)[likely],
-        offset / offset.sum(),
+    prior = np.asarray(evidence.prior) / sum(evidence.prior)
+    rates = motion.rate_per_s, motion.rate_per_s
+    error = np.array(LEVEL_OFFSETS)
+    weight = np.exp(-0.5 * (error / evidence.level_error) ** 2)
+    return FilmChain(
+        Chain(prior, *rates, np.array(OFFSETS)[likely], offset / offset.sum()),
+        Chain(prior, *rates, error, weight / weight.sum()),
     )
 
 
 def smoothed_blocks(
-    columns: Columns, evidence: EvidenceSettings, chain: Chain
-) -> Iterator[tuple[slice, Smoothed]]:
+    columns: Columns, evidence: EvidenceSettings, chain: FilmChain
+) -> Iterator[tuple[NDArray[np.int64], Smoothed]]:
     """Smooth the counts of all columns, some columns at a time so that the memory is bounded.
 
     Parameters
     ----------
     columns : Columns
     evidence : EvidenceSettings
-    chain : Chain
+    chain : FilmChain
 
     Yields
     ------
-    slice
-        Of the columns.
+    array of int64
+        Which columns; those with levels come first.
     Smoothed
     """
-    n_columns, (_, n_frames, classes) = len(columns.rows), columns.p.shape
+    leveled = columns.leveled
+    for which in _blocks(np.flatnonzero(leveled), columns, chain.levels):
+        rows = columns.rows[which]
+        assert columns.level is not None
+        assert columns.spread is not None
+        spread = evidence.level_spread * columns.spread[rows]
+        levels = columns.level[rows].T
+        yield which, smooth_levels(levels, spread, evidence.blank, columns.times, chain.levels)
+    for which in _blocks(np.flatnonzero(~leveled), columns, chain.readings):
+        p = np.moveaxis(columns.p[columns.rows[which]], 0, 1)
+        log = log_likelihood(p, columns.dose, evidence)
+        yield which, smooth(log, columns.times, chain.readings)
+
+
+def _blocks(
+    which: NDArray[np.int64], columns: Columns, chain: Chain
+) -> Iterator[NDArray[np.int64]]:
+    """Cut columns into blocks of bounded memory."""
+    _, n_frames, classes = columns.p.shape
     each = 4.0 * n_frames * classes * (len(chain.offsets) + 6)
     step = max(1, int(_BYTES / each))
-    for start in range(0, n_columns, step):
-        part = slice(start, min(start + step, n_columns))
-        p = np.moveaxis(columns.p[columns.rows[part]], 0, 1)
-        yield part, smooth(log_likelihood(p, columns.dose, evidence), columns.times, chain)
+    return (which[start : start + step] for start in range(0, len(which), step))
 
 
 def fit_chain(
@@ -102,13 +176,14 @@ def fit_chain(
     evidence: EvidenceSettings,
     motion: MotionSettings,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Chain:
+) -> FilmChain:
     """Learn the prior of the counts and the rates from the film, by expectation maximisation.
 
     The prior of the counts in the film is not that of the net: a film shows one particle. It
     becomes the mean of the columns' probabilities, the net's prior counting as
     `EvidenceSettings.prior_columns` columns more. A rate is the expected number of changes over
-    the time, one change in ``1 / rate_per_s`` seconds counting beforehand.
+    the time, one change in ``1 / rate_per_s`` seconds counting beforehand. Levels of a film are
+    off together: the prior of their offsets is learned like that of the counts.
 
     Parameters
     ----------
@@ -120,7 +195,7 @@ def fit_chain(
 
     Returns
     -------
-    Chain
+    FilmChain
 
     References
     ----------
@@ -128,34 +203,38 @@ def fit_chain(
     .. [2] Baum et al., Ann. Math. Statist. 41, 164 (1970).
     """
     start = chain = first_chain(evidence, motion)
-    n_columns = len(columns.rows)
+    n_columns, leveled = len(columns.rows), columns.leveled
     seen_s = n_columns * float(columns.times[-1] - columns.times[0])
     for round_ in range(ROUNDS):
-        first = np.zeros(len(chain.prior))
+        first, off = np.zeros(len(chain.prior)), np.zeros(len(LEVEL_OFFSETS))
         gains = losses = 0.0
-        for part, found in smoothed_blocks(columns, evidence, chain):
+        done = 0
+        for which, found in smoothed_blocks(columns, evidence, chain):
             first += found.p[0].sum(axis=0)
             gains += float(found.gain.sum())
             losses += float(found.loss.sum())
-            on_progress(round_ * n_columns + part.stop, ROUNDS * n_columns)
-        prior = learned_prior(first, n_columns, start.prior, evidence.prior_columns)
+            if leveled[which].all():
+                off += found.offset.sum(axis=0)
+            done += len(which)
+            on_progress(round_ * n_columns + done, ROUNDS * n_columns)
         time = seen_s + 1 / motion.rate_per_s
-        chain = replace(
-            chain,
-            prior=prior,
-            gain_per_s=float(np.clip((gains + 1) / time, SLOWEST, FASTEST)),
-            loss_per_s=float(np.clip((losses + 1) / time, SLOWEST, FASTEST)),
+        chain = chain.learned(
+            learned_prior(first, n_columns, start.prior, evidence.prior_columns),
+            float(np.clip((gains + 1) / time, SLOWEST, FASTEST)),
+            float(np.clip((losses + 1) / time, SLOWEST, FASTEST)),
         )
+        own = learned_prior(off, leveled.sum(), start.levels.offset_prior, _OFFSET_COLUMNS)
+        chain = FilmChain(chain.readings, replace(chain.levels, offset_prior=own))
     return chain
 
 
 def learned_prior(first: Floats, n_columns: int, start: Floats, weight: float) -> Floats:
-    """Mix the counts of a film's columns with the prior that was there before.
+    """Mix what is known of a film's columns with the prior that was there before.
 
     Parameters
     ----------
     first : array of float64, shape (count,)
-        Sum of the columns' probabilities in the first frame.
+        Sum of the columns' probabilities.
     n_columns : int
     start : array of float64, shape (count,)
         The prior before.

@@ -46,18 +46,9 @@ class Mean:
         y, x : float
             Its drift [Å].
         """
-        whole = [round(at / self.sampling) for at in (y, x)]
-        rest = [at / self.sampling - n for at, n in zip((y, x), whole, strict=True)]
-        border = _BORDER if any(abs(part) > 1e-6 for part in rest) else 0
-        values = _moved_back(image, rest) if border else image
-        # Pixel p of the frame is pixel p - whole of the reference.
-        low = [max(border, n) for n in whole]
-        high = [min(m - border, m + n) for n, m in zip(whole, self.total.shape, strict=True)]
-        if all(a < b for a, b in zip(low, high, strict=True)):
-            taken = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-            into = tuple(slice(t.start - n, t.stop - n) for t, n in zip(taken, whole, strict=True))
-            self.total[into] += values[taken]
-            self.seen[into] += 1
+        values, into = aligned(image, self.sampling, y, x)
+        self.total[into] += values
+        self.seen[into] += 1
 
     def join(self, other: "Mean") -> None:
         """Add the frames of another mean."""
@@ -70,6 +61,45 @@ class Mean:
         if (self.seen == 0).any() and (self.seen > 0).any():
             mean[self.seen == 0] = mean[self.seen > 0].mean()
         return mean
+
+
+def aligned(
+    image: NDArray[np.floating] | NDArray[np.integer], sampling: float, y: float, x: float
+) -> tuple[NDArray[np.floating] | NDArray[np.integer], tuple[slice, slice]]:
+    """Move a frame back by its drift.
+
+    Parameters
+    ----------
+    image : array, shape (y, x)
+    sampling : float
+        Å/pixel.
+    y, x : float
+        Its drift [Å].
+
+    Returns
+    -------
+    array, shape (y, x)
+        The pixels of the reference that the frame shows; those at the border that the shift mixes
+        with the opposite one are left out.
+    tuple of slice
+        Where they are in the reference.
+
+    Examples
+    --------
+    >>> values, into = aligned(np.arange(12.0).reshape(3, 4), 0.1, 0.0, 0.1)
+    >>> values[0].tolist(), into
+    ([1.0, 2.0, 3.0], (slice(0, 3, None), slice(0, 3, None)))
+    """
+    whole = [round(at / sampling) for at in (y, x)]
+    rest = [at / sampling - n for at, n in zip((y, x), whole, strict=True)]
+    border = _BORDER if any(abs(part) > 1e-6 for part in rest) else 0
+    values = _moved_back(image, rest) if border else image
+    # Pixel p of the frame is pixel p - whole of the reference.
+    low = [max(border, n) for n in whole]
+    high = [min(m - border, m + n) for n, m in zip(whole, image.shape, strict=True)]
+    taken = tuple(slice(a, max(a, b)) for a, b in zip(low, high, strict=True))
+    into = tuple(slice(t.start - n, t.stop - n) for t, n in zip(taken, whole, strict=True))
+    return values[taken], (into[0], into[1])
 
 
 def _moved_back(

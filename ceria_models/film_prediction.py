@@ -8,6 +8,7 @@ from ceria_data.schema import SPECIES
 from ceria_models.contrast import apparent_dose
 from ceria_models.decoding import Peaks, column_rows
 from ceria_models.film_job import FilmJob, Found, mean_of_part, usable
+from ceria_models.film_levels import FEWEST_FRAMES, FilmLevels, film_levels
 from ceria_models.film_sites import (
     matched,
     places_in_frame,
@@ -23,7 +24,7 @@ from ceria_models.film_writing import (
     reading_rows,
     rows_of_columns,
 )
-from ceria_models.frame_reading import NOWHERE, read_frame
+from ceria_models.frame_reading import NOWHERE, FrameReading, Places, read_view, view_of
 
 _SEEN = "n_frames_seen"
 
@@ -42,11 +43,12 @@ def predict_frames(job: FilmJob, staging: FilmStaging, found: Found) -> None:
     if several and not staging.file(SITES).is_file():
         staging.write_table(SITES, _sites_of_means(job, staging))
     sites = _sites(job, staging)
+    levels = _levels(job, staging, found, sites) if several else None
     done = 0
     total = len(job.film)
     for chunk in job.chunks():
         if not staging.file(part(FRAMES, chunk)).is_file():
-            _predict_chunk(job, staging, found, sites, chunk, done)
+            _predict_chunk(job, staging, found, sites, levels, chunk, done)
         else:
             done += len(chunk)
             job.tell("frames", chunk.stop, total, done)
@@ -74,10 +76,30 @@ def _columns_of(job: FilmJob, staging: FilmStaging, name: str) -> pd.DataFrame:
     mean = np.load(staging.file(name))
     if mean.min() == mean.max():
         return pd.DataFrame({"species": [], "x_A": [], "y_A": []})
+    return _reading_of_mean(job, mean, NOWHERE).columns
+
+
+def _reading_of_mean(job: FilmJob, mean: NDArray[np.floating], places: Places) -> FrameReading:
     # Many frames make a dose that no net has seen; the contrast is what counts.
     highest = job.reader.model.config.domain.dose_e_per_A2[1]
     dose = min(apparent_dose(mean, job.sampling), highest)
-    return read_frame(job.reader, mean, job.sampling, dose, NOWHERE).columns
+    view = view_of(mean, job.sampling, job.reader.model)
+    return read_view(job.reader, view, float(mean.mean(dtype=np.float64)), dose, places)
+
+
+def _levels(
+    job: FilmJob, staging: FilmStaging, found: Found, sites: pd.DataFrame
+) -> FilmLevels | None:
+    """Learn from the mean of the film how its atoms look, if that can be learned."""
+    mean = np.load(staging.file(REFERENCE))
+    enough = len(job.film) - len(found.skipped) >= FEWEST_FRAMES
+    if not enough or not len(sites) or mean.min() == mean.max():
+        return None
+    places, numbers = places_in_frame(sites, (0.0, 0.0), job.film.shape, job.sampling)
+    inside = sites[np.isin(sites["site"], np.concatenate(list(numbers.values())))]
+    reading = _reading_of_mean(job, mean, places)
+    view = view_of(mean, job.sampling, job.reader.model)
+    return film_levels(view, inside, reading, len(sites))
 
 
 def _sites(job: FilmJob, staging: FilmStaging) -> pd.DataFrame:
@@ -93,6 +115,7 @@ def _predict_chunk(
     staging: FilmStaging,
     found: Found,
     sites: pd.DataFrame,
+    levels: FilmLevels | None,
     chunk: range,
     reused: int,
 ) -> None:
@@ -105,9 +128,12 @@ def _predict_chunk(
         assert dose is not None
         shift = (float(found.drift.y[number]), float(found.drift.x[number]))
         places, numbers = places_in_frame(sites, shift, film.shape, job.sampling)
-        reading = read_frame(job.reader, image, job.sampling, dose, places)
+        view = view_of(image, job.sampling, job.reader.model)
+        mean = float(image.mean(dtype=np.float64))
+        reading = read_view(job.reader, view, mean, dose, places)
         if len(film) > 1:
-            readings.append(reading_rows(number, reading, numbers))
+            level = None if levels is None else levels.of_frame(view, shift)
+            readings.append(reading_rows(number, reading, numbers, level))
         else:
             readings.append(rows_of_columns(number, reading.columns))
             own = sites_of_reference(reading.columns)

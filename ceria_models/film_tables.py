@@ -24,6 +24,8 @@ TRACKS, EVENTS, RATES, CLASSES, TRACK = (
     "tracks.parquet", "events.parquet", "rates.parquet", "site_classes.parquet", "track.json",
 )  # fmt: skip
 """What `track` adds, beside structures."""
+LEVEL = "level"
+"""Column of the readings; films that were predicted without levels lack it."""
 ASSUMED_S = 1 / 30
 """Time of a frame where the film does not say it."""
 _NEEDED = {
@@ -70,11 +72,14 @@ class Readings:
         Calibrated probabilities, NaN where there is no reading.
     z, z_spread : array of float32, shape (site, frame)
         Mean depth and its standard deviation [Å], NaN where there is no reading.
+    level : array of float32, shape (site, frame)
+        Atoms that the contrast amounts to, NaN where there is no level.
     """
 
     p: NDArray[np.float32]
     z: NDArray[np.float32]
     z_spread: NDArray[np.float32]
+    level: NDArray[np.float32]
 
 
 def open_film_tables(folder: Path) -> FilmTables:
@@ -146,14 +151,15 @@ def read_readings(tables: FilmTables, scratch: Path) -> Readings:
     p = _scratch(scratch / "p", (n_sites, n_frames, classes))
     z = _scratch(scratch / "z", (n_sites, n_frames))
     spread = _scratch(scratch / "z_spread", (n_sites, n_frames))
+    level = _scratch(scratch / "level", (n_sites, n_frames))
     names = [f"p_{n}" for n in range(classes)]
     numbers = tables.frames["frame"].to_numpy()
     order = np.argsort(numbers, kind="stable")
     file = open_long_table(tables.folder / READINGS, _NEEDED[READINGS])
+    leveled = [LEVEL] if LEVEL in file.schema_arrow.names else []
+    read = ["frame", "site", "z_mean_A", "z_spread_A", *leveled, *names]
     try:
-        for batch in file.iter_batches(
-            batch_size=1 << 16, columns=["frame", "site", "z_mean_A", "z_spread_A", *names]
-        ):
+        for batch in file.iter_batches(batch_size=1 << 16, columns=read):
             frame, site = (batch[name].to_numpy(zero_copy_only=False) for name in ("frame", "site"))
             at = np.searchsorted(numbers[order], frame).clip(0, n_frames - 1)
             row = order[at]
@@ -168,11 +174,13 @@ def read_readings(tables: FilmTables, scratch: Path) -> Readings:
             p[site, row] = _checked(values, tables.folder / READINGS)
             z[site, row] = batch["z_mean_A"].to_numpy(zero_copy_only=False)
             spread[site, row] = batch["z_spread_A"].to_numpy(zero_copy_only=False)
+            if leveled:
+                level[site, row] = batch[LEVEL].to_numpy(zero_copy_only=False)
     except (OSError, pa.ArrowException) as error:
         raise FilmTableError(
             f"{tables.folder / READINGS} cannot be read to its end: {error}; predict again"
         ) from error
-    return Readings(p, z, spread)
+    return Readings(p, z, spread, level)
 
 
 _IN_MEMORY = 1 << 28

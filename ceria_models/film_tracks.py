@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ceria_data.schema import SPECIES
-from ceria_models.chains import Chain
-from ceria_models.film_chain import Columns, fit_chain, smoothed_blocks
+from ceria_models.evidence import level_spread
+from ceria_models.film_chain import Columns, FilmChain, fit_chain, smoothed_blocks
 from ceria_models.film_tables import FilmTables, Readings
 from ceria_models.tracked_sites import TrackedSites
 from ceria_models.tracking_settings import TrackingSettings
@@ -30,17 +30,17 @@ class Tracked:
         Probability that a site has more, or fewer, atoms in the next frame.
     presence : array of float64, shape (site,)
         Share of the frames in which it holds atoms, as expected.
-    chains : dict of str to Chain
+    chains : dict of str to FilmChain
         By species that occurs.
-    offset : dict of str to array
-        Mean probability of each of a chain's offsets.
+    leveled : dict of str to int
+        Columns judged by their levels.
     """
 
     gain: NDArray[np.float32]
     loss: NDArray[np.float32]
     presence: Floats
-    chains: dict[str, Chain]
-    offset: dict[str, Floats]
+    chains: dict[str, FilmChain]
+    leveled: dict[str, int]
 
 
 def fill_merged(readings: Readings, found: TrackedSites) -> None:
@@ -62,7 +62,7 @@ def fill_merged(readings: Readings, found: TrackedSites) -> None:
     >>> from ceria_models.tracked_sites import merge_sites
     >>> p = np.array([[[np.nan] * 2], [[1, 0]]], dtype=np.float32)
     >>> z = np.array([[np.nan], [3]], dtype=np.float32)
-    >>> readings = Readings(p, z, z)
+    >>> readings = Readings(p, z, z, z)
     >>> fill_merged(readings, merge_sites(sites, 5.411))
     >>> readings.p[0].tolist()
     [[1.0, 0.0]]
@@ -70,7 +70,7 @@ def fill_merged(readings: Readings, found: TrackedSites) -> None:
     for listed, row in enumerate(found.rows[found.merged]):
         if row == listed:
             continue
-        for values in (readings.p, readings.z, readings.z_spread):
+        for values in (readings.p, readings.z, readings.z_spread, readings.level):
             own = values[row]
             missing = np.isnan(own)
             own[missing] = values[listed][missing]
@@ -103,31 +103,30 @@ def write_tracks(
     """
     times = tables.frames["time_s"].to_numpy(dtype=float)
     dose = tables.frames["dose_e_per_A2"].to_numpy(dtype=float)
+    spread = level_spread(readings.level, _overlap(tables))
     sites = found.table
     n_sites, n_frames = len(sites), len(times)
     gain = np.zeros((max(n_frames - 1, 0), n_sites), dtype=np.float32)
-    loss, presence = np.zeros_like(gain), np.zeros(n_sites)
-    chains, offset = {}, {}
+    tracked = Tracked(gain, np.zeros_like(gain), np.zeros(n_sites), {}, {})
     schema = _schema(tables.max_count)
     with pq.ParquetWriter(file, schema) as writer:
         for species in SPECIES:
             rows = np.flatnonzero(sites["species"] == species)
             if not len(rows):
                 continue
-            columns = Columns(readings.p, found.rows[rows], times, dose)
+            columns = Columns(readings.p, found.rows[rows], times, dose, readings.level, spread)
             evidence, motion = settings.evidence[species], settings.motion[species]
-            chain = chains[species] = fit_chain(
+            chain = tracked.chains[species] = fit_chain(
                 columns,
                 evidence,
                 motion,
                 lambda done, total, unit=species: on_progress(f"{unit} learned", done, total),  # type: ignore[misc]
             )
-            offset[species] = np.zeros(len(chain.offsets))
-            for part, smoothed in smoothed_blocks(columns, evidence, chain):
-                own = rows[part]
-                gain[:, own], loss[:, own] = smoothed.gain, smoothed.loss
-                presence[own] = 1 - smoothed.p[:, :, 0].mean(axis=0)
-                offset[species] += smoothed.offset.sum(axis=0) / len(rows)
+            done = 0
+            for which, smoothed in smoothed_blocks(columns, evidence, chain):
+                own = rows[which]
+                tracked.gain[:, own], tracked.loss[:, own] = smoothed.gain, smoothed.loss
+                tracked.presence[own] = 1 - smoothed.p[:, :, 0].mean(axis=0)
                 of_sites = []
                 for k, row in enumerate(own):
                     p, listed = smoothed.p[:, k], found.rows[row]
@@ -136,10 +135,18 @@ def write_tracks(
                     )
                     of_sites.append(_rows(tables, sites.iloc[row], p, z, schema))
                 writer.write_table(pa.concat_tables(of_sites))
-                on_progress(f"{species} columns", part.stop, len(rows))
+                done += len(which)
+                on_progress(f"{species} columns", done, len(rows))
+            tracked.leveled[species] = int(columns.leveled.sum())
         if not n_sites:
             writer.write_table(schema.empty_table())
-    return Tracked(gain, loss, presence, chains, offset)
+    return tracked
+
+
+def _overlap(tables: FilmTables) -> int:
+    """Frames that share electrons."""
+    preparation = tables.facts.get("preparation") or {}
+    return int(preparation.get("running") or 1) if isinstance(preparation, dict) else 1
 
 
 def smoothed_depth(

@@ -11,11 +11,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ceria_data.schema import SPECIES
+from ceria_models.film_tables import LEVEL
 from ceria_models.frame_reading import FrameReading
 
 
 def reading_rows(
-    frame: int, reading: FrameReading, numbers: dict[str, NDArray[np.int64]]
+    frame: int,
+    reading: FrameReading,
+    numbers: dict[str, NDArray[np.int64]],
+    level: NDArray[np.float32] | None = None,
 ) -> pd.DataFrame:
     """Make the rows of one frame of `readings.parquet`.
 
@@ -26,11 +30,13 @@ def reading_rows(
         Read at the places of the sites.
     numbers : dict of str to array of int64, shape (place,)
         Sites of these places, by species.
+    level : array of float32, shape (site,), optional
+        Levels of all sites of the film [atoms]; without, there are none.
 
     Returns
     -------
     DataFrame
-        frame, site, p_0 to p_K, z_mean_A, z_spread_A; by site.
+        frame, site, p_0 to p_K, z_mean_A, z_spread_A, level; by site.
     """
     site = np.concatenate([numbers[species] for species in SPECIES])
     order = np.argsort(site, kind="stable")
@@ -43,6 +49,8 @@ def reading_rows(
     for name, own in (("z_mean_A", reading.z), ("z_spread_A", reading.z_spread)):
         together = np.concatenate([own[species] for species in SPECIES])[order]
         values[name] = together.astype(np.float32)
+    none = np.full(len(site), np.nan, dtype=np.float32)
+    values[LEVEL] = none if level is None else level[values["site"]]
     return pd.DataFrame(values)
 
 
@@ -64,6 +72,7 @@ def rows_of_columns(frame: int, columns: pd.DataFrame) -> pd.DataFrame:
     rows = columns[[*classes, "z_mean_A", "z_spread_A"]].astype(np.float32)
     rows.insert(0, "frame", np.full(len(rows), frame, dtype=np.int64))
     rows.insert(1, "site", np.arange(len(rows), dtype=np.int64))
+    rows[LEVEL] = np.full(len(rows), np.nan, dtype=np.float32)
     return rows
 
 

@@ -216,13 +216,13 @@ def false_changes(
         chain = fit_chain(columns, settings, motion)
         steps = np.diff(film.truth, axis=1)
         seconds += len(film.p) * float(film.times[-1] - film.times[0])
-        for part, found in smoothed_blocks(columns, settings, chain):
+        for which, found in smoothed_blocks(columns, settings, chain):
             for flux, rate, sign in (
                 (found.gain, chain.gain_per_s, 1), (found.loss, chain.loss_per_s, -1),
             ):  # fmt: skip
                 for change in find_changes(flux, film.times, rate, gain=sign > 0):
                     at = moment_of(change.step, change.mass, film.times).time
-                    true = np.flatnonzero(sign * steps[part.start + change.site] > 0)
+                    true = np.flatnonzero(sign * steps[which[change.site]] > 0)
                     near = np.abs(film.times[true + 1] - at) <= _NEAR_S
                     number += change.probability > 0.5 and not near.any()
     return number, seconds
@@ -272,7 +272,7 @@ def _surprise(pieces: Sequence[Film], settings: EvidenceSettings, motion: Motion
     total, number = 0.0, 0
     for piece in pieces:
         p = np.moveaxis(piece.p, 0, 1)
-        chain = first_chain(settings, motion)
+        chain = first_chain(settings, motion).readings
         evidence = log_likelihood(p, piece.dose, settings)
         start = chain.prior
         for _ in range(_ROUNDS):  # the film's own prior is learned as in tracking

@@ -326,16 +326,20 @@ def _facts(
         "film_prior": {
             species: [float(v) for v in chain.prior] for species, chain in tracked.chains.items()
         },
-        "offset": {
+        "judged_by_levels": tracked.leveled,
+        "level_offset": {
             species: dict(zip(
-                map(str, chain.offsets.tolist()), map(float, tracked.offset[species]), strict=True
+                map(str, chain.levels.offsets.tolist()),
+                map(float, chain.levels.offset_prior),
+                strict=True,
             ))
-            for species, chain in tracked.chains.items()
+            for species, chain in tracked.chains.items() if tracked.leveled[species]
         },
         "assumed": [
             "readings are calibrated under the prior of settings.evidence, which is divided out",
             "a column gains or loses one atom at a time, at rates that do not change with time",
-            "a net reads a column with the same offset of its count in all frames",
+            "a net reads a column with the same offset of its count in all frames, and so does "
+            "its level",
             "columns have no gaps along the beam; an atom hops within settings.motion.reach_A",
             *([] if tables.timed else [f"frame time {ASSUMED_S:.4f} s"]),
         ],

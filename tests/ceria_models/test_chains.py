@@ -157,7 +157,9 @@ def test_one_frame_and_no_offset_is_bayes_rule():
     settings = EvidenceSettings(prior=(0.2, 0.4, 0.4), blank=0.0)
     p = np.array([[[0.1, 0.7, 0.2]]])
     found = smooth(
-        log_likelihood(p, np.array([np.nan]), settings), np.zeros(1), first_chain(settings, MOTION)
+        log_likelihood(p, np.array([np.nan]), settings),
+        np.zeros(1),
+        first_chain(settings, MOTION).readings,
     )
     np.testing.assert_allclose(found.p[0, 0], [0.1, 0.7, 0.2], atol=1e-6)
     assert found.gain.shape == (0, 1)

@@ -20,7 +20,7 @@ from ceria_models.errors import DomainError, ImageError
 from ceria_models.film_job import FilmJob
 from ceria_models.film_source import Source, frame_times, open_source
 from ceria_models.film_staging import FilmStaging
-from ceria_models.frame_reading import NOWHERE, FrameReading, Reader, read_frame
+from ceria_models.frame_reading import NOWHERE, FrameReading, Reader, read_frame, read_view
 from ceria_models.model_places import DEFAULT
 from ceria_models.prediction_run import PredictionSettings, run_prediction
 from ceria_models.runtime import open_runtime
@@ -231,8 +231,8 @@ def test_a_film_may_begin_with_a_dark_frame(tmp_path, film, model):
 def fake_reading(columns_of):
     """A net that sees given columns in each frame, whose number is its first pixel."""
 
-    def read(reader, image, sampling, dose, places):
-        columns = columns_of(None if places is NOWHERE else int(image[0, 0]))
+    def read(reader, view, mean, dose, places):
+        columns = columns_of(None if places is NOWHERE else int(view.image[0, 0]))
         table = pd.DataFrame(columns, columns=["species", "y_A", "x_A"])
         table = table[["species", "x_A", "y_A"]].assign(
             occupancy=1, confidence=1.0, z_mean_A=0.0, z_spread_A=0.0
@@ -253,7 +253,7 @@ def test_sites_have_the_number_of_frames_that_show_them(tmp_path, film, model, m
 
     frames = film[:3].repeat(4, axis=0)
     frames[:, 0, 0] = range(12)
-    monkeypatch.setattr(film_prediction, "read_frame", fake_reading(columns_of))
+    monkeypatch.setattr(film_prediction, "read_view", fake_reading(columns_of))
     out = tmp_path / "out"
     run_prediction(source_of(frames), SAMPLING, out, settings(model))
     sites = tables_of(out)["sites.parquet"]
@@ -268,7 +268,7 @@ def test_frames_without_columns_come_before_those_with_some(tmp_path, film, mode
 
     frames = film[:3].repeat(4, axis=0)
     frames[:, 0, 0] = range(12)
-    monkeypatch.setattr(film_prediction, "read_frame", fake_reading(columns_of))
+    monkeypatch.setattr(film_prediction, "read_view", fake_reading(columns_of))
     out = tmp_path / "out"
     run_prediction(source_of(frames), SAMPLING, out, settings(model))
     tables = tables_of(out)
@@ -314,8 +314,8 @@ def test_a_column_that_only_the_mean_of_a_part_shows_is_a_site(tmp_path, monkeyp
     frames[:, 40, 40] += 60
     frames[8:16, 20, 20] += 60
 
-    def columns(reader, image, sampling, dose, places):
-        rows = np.argwhere(image > 2.2 * np.median(image)) * sampling
+    def columns(reader, view, mean, dose, places):
+        rows = np.argwhere(view.image > 2.2 * np.median(view.image)) * view.sampling
         table = pd.DataFrame({"species": "Ce", "x_A": rows[:, 1], "y_A": rows[:, 0]})
         return SimpleNamespace(columns=table)
 
@@ -324,7 +324,7 @@ def test_a_column_that_only_the_mean_of_a_part_shows_is_a_site(tmp_path, monkeyp
     }
     for name, mean in means.items():
         np.save(tmp_path / name, mean.astype(np.float32))
-    monkeypatch.setattr("ceria_models.film_prediction.read_frame", columns)
+    monkeypatch.setattr("ceria_models.film_prediction.read_view", columns)
     reader = Reader(from_pretrained(model), lambda image: pytest.fail("ran"))
     job = FilmJob(source_of(frames, 0.125), SAMPLING, reader, False, lambda *told: None)
     assert [len(part) for part in job.parts()] == [8, 8, 8, 8]
@@ -373,7 +373,7 @@ def test_ctrl_c_leaves_nothing_that_looks_whole_and_resume_ends_with_the_same_by
         run_prediction(source_of(film), SAMPLING, out, settings(model))
     read = []
     monkeypatch.setattr(
-        film_prediction, "read_frame", lambda *given: read.append(1) or read_frame(*given)
+        film_prediction, "read_view", lambda *given: read.append(1) or read_view(*given)
     )
     run_prediction(source_of(film), SAMPLING, out, settings(model, resume=True))
     assert len(read) == 12 - 1 - sum([4, 3, 4][: at - 1])
@@ -383,7 +383,7 @@ def test_ctrl_c_leaves_nothing_that_looks_whole_and_resume_ends_with_the_same_by
 
 def test_resume_of_what_is_whole_does_nothing(film, model, predicted, tmp_path, monkeypatch):
     out = shutil.copytree(predicted, tmp_path / "out")
-    monkeypatch.setattr(film_prediction, "read_frame", lambda *_: pytest.fail("ran"))
+    monkeypatch.setattr(film_prediction, "read_view", lambda *_: pytest.fail("ran"))
     facts, _ = run_prediction(source_of(film), SAMPLING, out, settings(model, resume=True))
     assert facts["frames"] == 12
     assert same_bytes(out, predicted)
@@ -468,14 +468,14 @@ def test_a_killed_prediction_goes_on(tmp_path, film, model, monkeypatch, capsys)
         "import sys, time\n"
         "from ceria_models import cli, film_frames, film_prediction as fp\n"
         "film_frames._FRAMES_OF_CHUNK = 4\n"
-        "read, seen = fp.read_frame, []\n"
+        "read, seen = fp.read_view, []\n"
         "def slow(*given):\n"
         "    seen.append(1)\n"
         "    if len(seen) > 6:\n"
         "        print('ready', flush=True)\n"
         "        time.sleep(60)\n"
         "    return read(*given)\n"
-        "fp.read_frame = slow\n"
+        "fp.read_view = slow\n"
         "sys.argv = ['ceria-models', *sys.argv[1:]]\n"
         "cli.main()\n"
     )
