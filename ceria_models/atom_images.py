@@ -2,9 +2,9 @@
 
 In the weak contrast of one column the others are a nuisance, in the mean of a film they are a
 lesson: all were imaged under the same focus, aberrations and tilt. The mean is written as the
-sum of round images at the places of the columns, n g₁(r) + n² g₂(r) for a column of n atoms,
-and the functions g are fitted by least squares. The n-th atom then adds g₁ + (2n - 1) g₂: the
-second term is what thickness does to the brightness of an atom.
+sum of round images at the places of the columns, n g₁(r) + n² g₂(r) + n³ g₃(r) for a column of
+n atoms, and the functions g are fitted by least squares. The n-th atom then adds the difference
+to n - 1 atoms: the higher terms are what thickness does to the brightness of an atom.
 """
 
 from dataclasses import dataclass
@@ -22,13 +22,15 @@ REACH = 2.0
 """Å; what a column adds further away is small, and is left to its neighbours and the background."""
 WIDTHS = (0.3, 0.45, 0.7, 1.05, 1.5)
 """Standard deviations of the Gaussians whose sum an atom's image is [Å]."""
-_TERMS = 2
+_POWERS = np.arange(1, 4)
+_USUAL = 6.0
+"""Atoms; counts are taken in this unit, so that their powers are of one size."""
 _FEWEST = 6
 """Columns of a species from which its image can be learned."""
 _PATCH = 288
 """Pixels along an axis of the part of a large image that is learned from."""
 _RIDGE = 1e-2
-"""Weight of small coefficients, relative to that of the image; n and n² are nearly parallel."""
+"""Weight of small coefficients, relative to that of the image; powers of n are nearly parallel."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,8 @@ class AtomImages:
     ----------
     background : float
         Without columns, in units of the mean of the image.
-    terms : dict of str to array of float64, shape (2, width)
-        Weights of Gaussians of `WIDTHS` in g₁ and g₂, by species that could be learned.
+    terms : dict of str to array of float64, shape (3, width)
+        Weights of Gaussians of `WIDTHS` in g₁ to g₃, by species that could be learned.
     """
 
     background: float
@@ -99,15 +101,14 @@ class AtomImages:
 
     def column(self, species: str, count: Floats, distance: Floats) -> Floats:
         """Give what a column of `count` atoms adds at a distance [Å]."""
-        first, second = self.terms[species] @ _gaussians(distance).T
-        value: Floats = count * first + count**2 * second
+        radial = self.terms[species] @ _gaussians(distance).T
+        value: Floats = (_powers(count).T * radial).sum(axis=0)
         return value
 
     def atom(self, species: str, count: Floats, distance: Floats) -> Floats:
         """Give what the last of `count` atoms, at least one, adds at a distance [Å]."""
-        first, second = self.terms[species] @ _gaussians(distance).T
-        value: Floats = first + (2 * np.maximum(count, 1.0) - 1) * second
-        return value
+        last = np.maximum(count, 1.0)
+        return self.column(species, last, distance) - self.column(species, last - 1, distance)
 
 
 def learn_atom_images(
@@ -167,7 +168,7 @@ def learn_atom_images(
     ridge = np.eye(weighted.shape[1])[:-1] * _RIDGE
     target = np.concatenate([image * weight, np.zeros(len(ridge))])
     solved = np.linalg.lstsq(np.concatenate([weighted, ridge]), target, rcond=None)[0] / length
-    terms = solved[:-1].reshape(len(known), _TERMS, len(WIDTHS))
+    terms = solved[:-1].reshape(len(known), len(_POWERS), len(WIDTHS))
     # In units of the mean of the whole image, which frames are divided by.
     to_mean = scale / float(mean.mean(dtype=np.float64))
     images = dict(zip(known, terms * to_mean, strict=True))
@@ -180,12 +181,17 @@ def _gaussians(distance: Floats) -> Floats:
     return values
 
 
+def _powers(counts: Floats) -> Floats:
+    """Powers of counts, (column, power)."""
+    powers: Floats = (counts[:, None] / _USUAL) ** _POWERS
+    return powers
+
+
 def _regressors(window: Window, counts: Floats, size: int) -> Floats:
     """Image of all columns of a species for a unit weight of each Gaussian, (pixel, term)."""
     shape = (size, len(counts))
-    n = np.stack([counts, counts**2], axis=1)
     parts = [
-        csr_array((values, (window.pixel, window.place)), shape=shape) @ n
+        csr_array((values, (window.pixel, window.place)), shape=shape) @ _powers(counts)
         for values in _gaussians(window.distance).T
     ]
     together: Floats = np.stack(parts, axis=2).reshape(size, -1)

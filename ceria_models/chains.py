@@ -132,7 +132,12 @@ def smooth(log_likelihood: NDArray[np.floating], times: Floats, chain: Chain) ->
 
 
 def smooth_levels(
-    levels: NDArray[np.floating], spread: Floats, blank: float, times: Floats, chain: Chain
+    levels: NDArray[np.floating],
+    spread: Floats,
+    blank: float,
+    steady: Floats,
+    times: Floats,
+    chain: Chain,
 ) -> Smoothed:
     """Compute the same from levels, which are normally distributed about count and offset.
 
@@ -144,6 +149,10 @@ def smooth_levels(
         Standard deviation of a level from frame to frame [atoms].
     blank : float
         Probability that a frame says nothing about a column, whatever its level.
+    steady : array of float64, shape (column, offset, count)
+        Logarithm of a likelihood of the counts that is of the film as a whole. Each frame bears
+        an equal part of it: for a column that does not change it counts once, and one that
+        changes is judged by its counts in proportion to their time.
     times : array of float64, shape (frame,)
         Of the frames [s], increasing.
     chain : Chain
@@ -158,20 +167,22 @@ def smooth_levels(
 
     >>> chain = Chain(np.full(5, 0.2), 0.1, 0.1, np.array([-0.3, 0.0, 0.3]), np.full(3, 1 / 3))
     >>> levels = np.array([[3.2], [3.4], [3.3], [2.3], [2.4], [2.2]])
-    >>> found = smooth_levels(levels, np.array([0.1]), 1e-3, np.arange(6.0), chain)
+    >>> steady = np.zeros((1, 3, 5))
+    >>> found = smooth_levels(levels, np.array([0.1]), 1e-3, steady, np.arange(6.0), chain)
     >>> found.p[:, 0].argmax(axis=1).tolist(), found.loss[:, 0].round(2).tolist()
     ([3, 3, 3, 2, 2, 2], [0.0, 0.0, 1.0, 0.0, 0.0])
     """
     known = np.isfinite(levels)
     filled = np.where(known, levels, 0.0)
     count = np.arange(len(chain.prior))
-    expected = (count + chain.offsets[:, None]).astype(np.float32)
+    expected = count + chain.offsets[:, None]
+    share = np.exp((steady - steady.max(axis=(1, 2), keepdims=True)) / len(levels))
 
     def under(frame: int) -> Floats:
         off = (filled[frame][:, None, None] - expected) / spread[:, None, None]
         likely = (1 - blank) * np.exp(-0.5 * off**2) + blank
         likely[~known[frame]] = 1.0
-        evidence: Floats = likely.reshape(-1, len(count))
+        evidence: Floats = (likely * share).reshape(-1, len(count))
         return evidence
 
     return smooth_under(levels.shape[:2], under, times, chain)

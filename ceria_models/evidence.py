@@ -8,6 +8,8 @@ from ceria_models.tracking_settings import EvidenceSettings
 Floats = NDArray[np.float64]
 _SMALLEST = 1e-30
 _FEWEST_DIFFERENCES = 8
+_EXPECTED_FRAMES = 60.0
+"""Differences that the spread expected of counted electrons weighs as."""
 _LEAST_SHARE = 0.5
 _SMALLEST_SPREAD = 0.01
 
@@ -61,15 +63,20 @@ def log_likelihood(
     return highest
 
 
-def level_spread(level: NDArray[np.floating], overlap: int = 1) -> Floats:
+def level_spread(level: NDArray[np.floating], expected: Floats, overlap: int = 1) -> Floats:
     """Estimate how much levels scatter from frame to frame, from differences of frames.
 
-    Changes of the count are rare: the median of the differences does not feel them.
+    Changes of the count are rare: the median of the differences does not feel them. In a short
+    film that of one site is uncertain, and is mixed with what is expected of the site,
+    multiplied by what the film's noise is on average over the expected one.
 
     Parameters
     ----------
     level : array of float, shape (site, frame)
         Atoms; NaN where there is none.
+    expected : array of float64, shape (site,)
+        Standard deviation if electrons are counted, up to a factor of all sites; NaN where it is
+        not known.
     overlap : int
         Frames that share electrons, of a running sum. They are compared at that distance, and
         count once together.
@@ -83,10 +90,10 @@ def level_spread(level: NDArray[np.floating], overlap: int = 1) -> Floats:
     --------
     >>> level = np.random.default_rng(0).normal(3.0, 0.4, (1, 2000))
     >>> level[0, 1000:] -= 1
-    >>> level_spread(level).round(1)
+    >>> level_spread(level, np.array([0.1])).round(1)
     array([0.4])
     """
-    spread = np.full(len(level), np.nan)
+    spread, number = np.full(len(level), np.nan), np.zeros(len(level))
     for site, own in enumerate(level):
         known = np.isfinite(own)
         apart = np.abs(own[overlap:] - own[:-overlap]) if len(own) > overlap else own[:0]
@@ -94,5 +101,12 @@ def level_spread(level: NDArray[np.floating], overlap: int = 1) -> Floats:
         if known.mean() >= _LEAST_SHARE and len(apart) >= _FEWEST_DIFFERENCES:
             # The median of |x|, x normal, is 0.6745 standard deviations.
             one = float(np.median(apart)) / (0.6745 * np.sqrt(2))
-            spread[site] = max(one, _SMALLEST_SPREAD) * np.sqrt(overlap)
-    return spread
+            spread[site], number[site] = max(one, _SMALLEST_SPREAD), len(apart)
+    both = np.isfinite(spread) & (expected > 0)
+    if both.any():
+        usual = float(np.median(spread[both] / expected[both])) * expected[both]
+        weight = number[both] / (number[both] + _EXPECTED_FRAMES)
+        mixed = weight * spread[both] ** 2 + (1 - weight) * usual**2
+        spread[both] = np.sqrt(mixed)
+    widened: Floats = spread * np.sqrt(overlap)
+    return widened

@@ -23,7 +23,8 @@ SLOWEST, FASTEST = 1e-4, 2.0
 """Bounds of the rates [1/s]: what never happened may happen, and noise is no change."""
 _BYTES = 2e8
 _OFFSET_COLUMNS = 20.0
-"""Columns that the prior of the levels' offsets counts as when that of the film is learned."""
+"""Columns without offset that count beside those of the film when their mean is learned."""
+_SMALLEST = 1e-30
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Columns:
         Of all sites [atoms]; NaN where there is none.
     spread : array of float64, shape (site,), optional
         Standard deviation of the levels from frame to frame; NaN where it is not known.
+    mean_p : array of float64, shape (site, class), optional
+        What the net says of the mean of the film; NaN where it says nothing.
     """
 
     p: NDArray[np.float32]
@@ -52,6 +55,7 @@ class Columns:
     dose: Floats
     level: NDArray[np.float32] | None = None
     spread: Floats | None = None
+    mean_p: Floats | None = None
 
     @property
     def leveled(self) -> NDArray[np.bool_]:
@@ -72,17 +76,23 @@ class FilmChain:
         With the offsets of a net's readings.
     levels : Chain
         The same prior and rates, with the offsets of levels.
+    level_mean : float
+        Mean of the levels' offsets [atoms].
     """
 
     readings: Chain
     levels: Chain
+    level_mean: float = 0.0
 
-    def learned(self, prior: Floats, gain_per_s: float, loss_per_s: float) -> "FilmChain":
-        """Take another prior and other rates."""
-        return FilmChain(*(
+    def learned(
+        self, prior: Floats, gain_per_s: float, loss_per_s: float, level_mean: float
+    ) -> "FilmChain":
+        """Take another prior, other rates and another mean of the offsets."""
+        readings, levels = (
             replace(chain, prior=prior, gain_per_s=gain_per_s, loss_per_s=loss_per_s)
             for chain in (self.readings, self.levels)
-        ))  # fmt: skip
+        )
+        return FilmChain(readings, levels, level_mean)
 
     @property
     def prior(self) -> Floats:
@@ -122,11 +132,10 @@ def first_chain(evidence: EvidenceSettings, motion: MotionSettings) -> FilmChain
     offset = np.asarray(evidence.offset)[likely]
     prior = np.asarray(evidence.prior) / sum(evidence.prior)
     rates = motion.rate_per_s, motion.rate_per_s
-    error = np.array(LEVEL_OFFSETS)
-    weight = np.exp(-0.5 * (error / evidence.level_error) ** 2)
+    level = np.array(LEVEL_OFFSETS)
     return FilmChain(
         Chain(prior, *rates, np.array(OFFSETS)[likely], offset / offset.sum()),
-        Chain(prior, *rates, error, weight / weight.sum()),
+        Chain(prior, *rates, level, np.full(len(level), 1 / len(level))),
     )
 
 
@@ -152,13 +161,50 @@ def smoothed_blocks(
         rows = columns.rows[which]
         assert columns.level is not None
         assert columns.spread is not None
-        spread = evidence.level_spread * columns.spread[rows]
-        levels = columns.level[rows].T
-        yield which, smooth_levels(levels, spread, evidence.blank, columns.times, chain.levels)
+        levels, spread = columns.level[rows].T, columns.spread[rows]
+        steady = steady_evidence(columns, rows, evidence, chain)
+        yield (
+            which,
+            smooth_levels(levels, spread, evidence.blank, steady, columns.times, chain.levels),
+        )
     for which in _blocks(np.flatnonzero(~leveled), columns, chain.readings):
         p = np.moveaxis(columns.p[columns.rows[which]], 0, 1)
         log = log_likelihood(p, columns.dose, evidence)
         yield which, smooth(log, columns.times, chain.readings)
+
+
+def steady_evidence(
+    columns: Columns, rows: NDArray[np.int64], evidence: EvidenceSettings, chain: FilmChain
+) -> Floats:
+    """Give what is known of the counts from the film as a whole.
+
+    That is what the net reads in the mean of the film, and how much a level may be off.
+
+    Parameters
+    ----------
+    columns : Columns
+    rows : array of int64, shape (column,)
+        Sites.
+    evidence : EvidenceSettings
+    chain : FilmChain
+
+    Returns
+    -------
+    array of float64, shape (column, offset, count)
+        Logarithms of likelihoods.
+    """
+    count, offset = np.arange(len(chain.prior)), chain.levels.offsets[:, None]
+    error = np.hypot(evidence.level_error, count * evidence.level_error_per_atom)
+    likely = np.exp(-0.5 * ((offset - chain.level_mean) / error) ** 2)
+    steady = np.log(np.maximum(likely / likely.sum(axis=0), _SMALLEST))[None]
+    if columns.mean_p is None:
+        return np.broadcast_to(steady, (len(rows), *steady.shape[1:]))
+    p = columns.mean_p[rows]
+    once = evidence.model_copy(update={"blank": evidence.mean_blank, "log_temperature": 0.0})
+    unknown_dose = np.full(1, np.nan)
+    read = evidence.mean_weight * log_likelihood(p[None], unknown_dose, once)[0]
+    together: Floats = steady + read[:, None, :]
+    return together
 
 
 def _blocks(
@@ -183,7 +229,7 @@ def fit_chain(
     becomes the mean of the columns' probabilities, the net's prior counting as
     `EvidenceSettings.prior_columns` columns more. A rate is the expected number of changes over
     the time, one change in ``1 / rate_per_s`` seconds counting beforehand. Levels of a film are
-    off together: the prior of their offsets is learned like that of the counts.
+    off together: the mean of their offsets is learned too.
 
     Parameters
     ----------
@@ -206,7 +252,7 @@ def fit_chain(
     n_columns, leveled = len(columns.rows), columns.leveled
     seen_s = n_columns * float(columns.times[-1] - columns.times[0])
     for round_ in range(ROUNDS):
-        first, off = np.zeros(len(chain.prior)), np.zeros(len(LEVEL_OFFSETS))
+        first, off = np.zeros(len(chain.prior)), 0.0
         gains = losses = 0.0
         done = 0
         for which, found in smoothed_blocks(columns, evidence, chain):
@@ -214,7 +260,7 @@ def fit_chain(
             gains += float(found.gain.sum())
             losses += float(found.loss.sum())
             if leveled[which].all():
-                off += found.offset.sum(axis=0)
+                off += float((found.offset @ chain.levels.offsets).sum())
             done += len(which)
             on_progress(round_ * n_columns + done, ROUNDS * n_columns)
         time = seen_s + 1 / motion.rate_per_s
@@ -222,9 +268,8 @@ def fit_chain(
             learned_prior(first, n_columns, start.prior, evidence.prior_columns),
             float(np.clip((gains + 1) / time, SLOWEST, FASTEST)),
             float(np.clip((losses + 1) / time, SLOWEST, FASTEST)),
+            off / (float(leveled.sum()) + _OFFSET_COLUMNS),
         )
-        own = learned_prior(off, leveled.sum(), start.levels.offset_prior, _OFFSET_COLUMNS)
-        chain = FilmChain(chain.readings, replace(chain.levels, offset_prior=own))
     return chain
 
 

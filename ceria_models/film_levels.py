@@ -31,12 +31,13 @@ class FilmLevels:
     reader : LevelReader
     sites : array of int64, shape (place,)
         Numbers of the sites that it reads.
-    n_sites : int
+    mean_p : array of float64, shape (site, class)
+        What the net says about the mean of the film; NaN at sites that it does not show.
     """
 
     reader: LevelReader
     sites: NDArray[np.int64]
-    n_sites: int
+    mean_p: Floats
 
     def of_frame(self, view: Resampled, drift: tuple[float, float]) -> NDArray[np.float32]:
         """Read a frame.
@@ -53,9 +54,27 @@ class FilmLevels:
         array of float32, shape (site,)
             Atoms; NaN where there is no level.
         """
-        level = np.full(self.n_sites, np.nan, dtype=np.float32)
+        level = np.full(len(self.mean_p), np.nan, dtype=np.float32)
         level[self.sites] = self.reader.read(view.image, drift)
         return level
+
+    def told(self, sites: pd.DataFrame) -> pd.DataFrame:
+        """Add what is known of the sites from the mean of the film to their table.
+
+        Parameters
+        ----------
+        sites : DataFrame
+
+        Returns
+        -------
+        DataFrame
+            With level_spread, the standard deviation of the level with one electron a pixel
+            [atoms], and p_0 to p_K, what the net says; NaN where there is none.
+        """
+        spread = np.full(len(sites), np.nan)
+        spread[self.sites] = self.reader.spread
+        p = {f"p_{n}": own.astype(np.float32) for n, own in enumerate(self.mean_p.T)}
+        return sites.assign(level_spread=spread.astype(np.float32), **p)
 
 
 def film_levels(
@@ -78,11 +97,11 @@ def film_levels(
     -------
     FilmLevels
     """
-    expected = np.zeros(len(sites))
     species = sites["species"].to_numpy()
+    p = np.zeros((len(sites), reading.p[SPECIES[0]].shape[1]))
     for name in SPECIES:
-        p = reading.p[name]
-        expected[species == name] = p @ np.arange(p.shape[1])
+        p[species == name] = reading.p[name]
+    expected = p @ np.arange(p.shape[1])
     at = sites[["y_A", "x_A"]].to_numpy(dtype=np.float64) - view.origin
     kept = distinct(at, species, expected)
     rows = {name: np.flatnonzero((species == name) & kept) for name in SPECIES}
@@ -92,7 +111,9 @@ def film_levels(
     shape = (view.image.shape[0], view.image.shape[1])
     reader = level_reader(shape, view.sampling, images, places, counts)
     numbers = sites["site"].to_numpy(dtype=np.int64)
-    return FilmLevels(reader, numbers[np.concatenate(list(rows.values()))], n_sites)
+    mean_p = np.full((n_sites, p.shape[1]), np.nan)
+    mean_p[numbers] = p
+    return FilmLevels(reader, numbers[np.concatenate(list(rows.values()))], mean_p)
 
 
 def distinct(places: Floats, species: NDArray[np.str_], expected: Floats) -> NDArray[np.bool_]:

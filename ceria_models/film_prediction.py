@@ -54,7 +54,7 @@ def predict_frames(job: FilmJob, staging: FilmStaging, found: Found) -> None:
             job.tell("frames", chunk.stop, total, done)
     if several and _SEEN not in sites:
         sites.insert(4, _SEEN, _frames_seen(staging, job.chunks(), found, sites))
-        staging.write_table(SITES, sites)
+        staging.write_table(SITES, sites if levels is None else levels.told(sites))
 
 
 def part(table: str, chunk: range) -> str:

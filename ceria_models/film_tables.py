@@ -24,8 +24,8 @@ TRACKS, EVENTS, RATES, CLASSES, TRACK = (
     "tracks.parquet", "events.parquet", "rates.parquet", "site_classes.parquet", "track.json",
 )  # fmt: skip
 """What `track` adds, beside structures."""
-LEVEL = "level"
-"""Column of the readings; films that were predicted without levels lack it."""
+LEVEL, SPREAD = "level", "level_spread"
+"""Columns of the readings, and of the sites; films that were predicted without levels lack them."""
 ASSUMED_S = 1 / 30
 """Time of a frame where the film does not say it."""
 _NEEDED = {
@@ -60,6 +60,21 @@ class FilmTables:
     facts: dict[str, Any]
     max_count: int
     timed: bool
+
+    @property
+    def level_spread(self) -> NDArray[np.float64]:
+        """Expected scatter of the levels, (site,), up to a factor; NaN where it is not known."""
+        if SPREAD not in self.sites:
+            return np.full(len(self.sites), np.nan)
+        return self.sites[SPREAD].to_numpy(np.float64)
+
+    @property
+    def mean_p(self) -> NDArray[np.float64]:
+        """What the net says about the mean of the film, (site, class); NaN where nothing."""
+        names = [f"p_{n}" for n in range(self.max_count + 1)]
+        if not set(names) <= set(self.sites):
+            return np.full((len(self.sites), len(names)), np.nan)
+        return self.sites[names].to_numpy(np.float64)
 
 
 @dataclass(frozen=True)

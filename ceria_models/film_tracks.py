@@ -103,7 +103,7 @@ def write_tracks(
     """
     times = tables.frames["time_s"].to_numpy(dtype=float)
     dose = tables.frames["dose_e_per_A2"].to_numpy(dtype=float)
-    spread = level_spread(readings.level, _overlap(tables))
+    spread = level_spread(readings.level, tables.level_spread, _overlap(tables))
     sites = found.table
     n_sites, n_frames = len(sites), len(times)
     gain = np.zeros((max(n_frames - 1, 0), n_sites), dtype=np.float32)
@@ -114,7 +114,9 @@ def write_tracks(
             rows = np.flatnonzero(sites["species"] == species)
             if not len(rows):
                 continue
-            columns = Columns(readings.p, found.rows[rows], times, dose, readings.level, spread)
+            columns = Columns(
+                readings.p, found.rows[rows], times, dose, readings.level, spread, tables.mean_p
+            )
             evidence, motion = settings.evidence[species], settings.motion[species]
             chain = tracked.chains[species] = fit_chain(
                 columns,

@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 EDGE = 1.0
 """Columns closer than this to the border of a frame have no level in it [Å]."""
 _RIDGE = 1e-3
+_COLUMNS = 256
 _DARKEST = 0.1
 """Pixels are weighted by the inverse of their mean, in units of the image's; not below this."""
 
@@ -48,6 +49,14 @@ class LevelReader:
         Images of one atom, transposed and weighted.
     solver : SuperLU
         Of the normal equations.
+    spread : array of float64, shape (site,)
+        Standard deviation of the level in a frame with one counted electron a pixel [atoms]; it
+        goes with the inverse root of the electrons. NaN without an atom image.
+
+    References
+    ----------
+    .. [1] Van den Bos and den Dekker, Adv. Imaging Electron Phys. 117, 241 (2001): weighted least
+       squares of counted electrons, and the Cramér-Rao bound that it reaches.
     """
 
     places: Floats
@@ -57,6 +66,7 @@ class LevelReader:
     model: NDArray[np.float32]
     design: csr_array
     solver: SuperLU
+    spread: Floats
 
     def read(self, view: NDArray[np.floating], drift: tuple[float, float]) -> NDArray[np.float32]:
         """Read the levels of a frame.
@@ -174,4 +184,17 @@ def level_reader(
         model.reshape(shape).astype(np.float32),
         weighted,
         solver,
+        np.where(known, _spread_of(solver, first), np.nan),
     )
+
+
+def _spread_of(solver: SuperLU, n: int) -> Floats:
+    """Roots of the diagonal of the inverse, some columns at a time."""
+    variance = np.empty(n)
+    for start in range(0, n, _COLUMNS):
+        own = np.arange(start, min(start + _COLUMNS, n))
+        unit = np.zeros((n, len(own)))
+        unit[own, np.arange(len(own))] = 1.0
+        variance[own] = solver.solve(unit)[own, np.arange(len(own))]
+    spread: Floats = np.sqrt(variance)
+    return spread

@@ -16,7 +16,7 @@ SETTINGS = "tracking.json"
 OFFSETS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 """How many atoms more than there are a net may read in a column, in all frames alike; halves
 where its reading lies between two counts."""
-LEVEL_OFFSETS = tuple(round(0.1 * n, 1) for n in range(-8, 9))
+LEVEL_OFFSETS = tuple(round(0.1 * n, 1) for n in range(-15, 16))
 """How many atoms more than there are the level of a column may show, in all frames alike."""
 _SMOOTHING = 0.01
 
@@ -45,10 +45,13 @@ class EvidenceSettings(_Section):
         Probability of each of `OFFSETS`.
     prior_columns : float
         The prior counts as this many columns when that of a film is learned.
-    level_error : float
-        Standard deviation of what the level of a column is off in all frames alike [atoms].
-    level_spread : float
-        Levels scatter this many times as much as neighbouring frames tell.
+    level_error, level_error_per_atom : float
+        The level of a column of n atoms is off in all frames alike, with the standard deviation
+        ``hypot(level_error, n level_error_per_atom)`` [atoms].
+    mean_blank : float
+        Probability that what the net reads in the mean of a film says nothing about a column.
+    mean_weight : float
+        Power of the likelihood of that reading: what levels say of it is not independent.
     """
 
     prior: tuple[Annotated[float, Field(gt=0)], ...]
@@ -57,8 +60,10 @@ class EvidenceSettings(_Section):
     blank: Annotated[float, Field(ge=0, lt=1)] = 1e-3
     offset: tuple[Share, ...] = (0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
     prior_columns: Positive = 10.0
-    level_error: Positive = 0.25
-    level_spread: Positive = 1.1
+    level_error: Positive = 0.15
+    level_error_per_atom: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    mean_blank: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    mean_weight: Share = 0.7
 
     def temperature(self, dose: NDArray[np.floating]) -> NDArray[np.float64]:
         """Give the temperature at doses [e-/Å²]; where the dose is unknown, that of 300."""
