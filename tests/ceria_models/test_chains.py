@@ -5,9 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from ceria_models.chains import Chain, smooth
+from ceria_models.chains import Chain, smooth, smooth_levels
 from ceria_models.evidence import log_likelihood
-from ceria_models.film_chain import Columns, first_chain, fit_chain
+from ceria_models.film_chain import Columns, first_chain, fit_chain, smoothed_blocks
 from ceria_models.tracking_settings import EvidenceSettings, MotionSettings
 
 MOTION = MotionSettings(rate_per_s=0.02, hop_share=0.5, hop_time_s=0.03, reach_A=5.6)
@@ -57,6 +57,98 @@ def test_smoothing_equals_the_sum_over_all_histories(offsets):
         np.testing.assert_allclose(found.loss[:, column], loss, atol=1e-6)
         np.testing.assert_allclose(found.offset[column], offset, atol=1e-6)
         assert found.log_evidence[column] == pytest.approx(evidence, abs=1e-5)
+
+
+def test_smoothing_of_levels_equals_the_sum_over_all_histories():
+    rng = np.random.default_rng(4)
+    levels, spread, blank = rng.normal(1.5, 1.0, (4, 2)), np.array([0.4, 0.8]), 0.01
+    levels[1, 0] = np.nan
+    offsets, times = np.array([-0.4, 0.0, 0.3]), np.array([0.0, 0.1, 0.4, 0.5])
+    chain = chain_of([0.2, 0.3, 0.4, 0.1], 0.3, offsets, (0.3, 0.5, 0.2))
+    steady = rng.normal(size=(2, 3, 4))
+    found = smooth_levels(levels, spread, blank, steady, times, chain)
+    steps = [chain.transition(dt) for dt in np.diff(times)]
+    for column in range(2):
+        p, gain, off, total = np.zeros((4, 4)), np.zeros(3), np.zeros(3), 0.0
+        for o, counts in product(range(3), product(range(4), repeat=4)):
+            w = chain.offset_prior[o] * chain.prior[counts[0]]
+            w *= np.prod([s[i, j] for s, i, j in zip(steps, counts[:-1], counts[1:], strict=True)])
+            for t, n in enumerate(counts):
+                far = (levels[t, column] - n - offsets[o]) / spread[column]
+                seen = 1.0 if np.isnan(far) else (1 - blank) * np.exp(-0.5 * far**2) + blank
+                w *= seen * np.exp(steady[column, o, n] / 4)
+            total, off[o] = total + w, off[o] + w
+            p[np.arange(4), counts] += w
+            gain += w * (np.diff(counts) > 0)
+        np.testing.assert_allclose(found.p[:, column], p / total, atol=1e-6)
+        np.testing.assert_allclose(found.gain[:, column], gain / total, atol=1e-6)
+        np.testing.assert_allclose(found.offset[column], off / total, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_frames", [5, 500])
+def test_what_the_whole_film_says_counts_once_however_many_frames(n_frames):
+    """Levels that say nothing: the answer is Bayes' rule with the likelihood of the film."""
+    prior, likely = np.array([0.2, 0.5, 0.3]), np.array([1.0, 0.1, 0.6])
+    steady = np.log(likely)[None, None]
+    levels = np.full((n_frames, 1), np.nan)
+    found = smooth_levels(
+        levels, np.ones(1), 0.01, steady, np.arange(n_frames) * 1e-7, chain_of(prior, 1e-6)
+    )
+    np.testing.assert_allclose(found.p[-1, 0], prior * likely / (prior @ likely), atol=1e-4)
+
+
+def film_of_levels(off, n_columns=60, n_frames=50, spread=0.4):
+    """Levels of still columns, all of them off by the same; and what the net says of the mean."""
+    rng = np.random.default_rng(5)
+    counts = rng.integers(1, 6, n_columns)
+    own = rng.normal(0, 0.1, n_columns)[:, None]
+    level = counts[:, None] + off + own + rng.normal(0, spread, (n_columns, n_frames))
+    flat = np.full((n_columns, n_frames, 8), 1 / 8, dtype=np.float32)
+    times = np.arange(n_frames) / 30
+    columns = Columns(
+        flat, np.arange(n_columns), times, np.full(n_frames, 300.0), level.astype(np.float32),
+        np.full(n_columns, spread), np.full((n_columns, 8), 1 / 8),
+    )  # fmt: skip
+    return columns, counts
+
+
+def test_levels_that_are_off_together_are_set_right():
+    columns, counts = film_of_levels(off=0.35)
+    evidence = EvidenceSettings(prior=(1 / 8,) * 8, level_error=0.3, level_error_per_atom=0.0)
+    chain = fit_chain(columns, evidence, MOTION)
+    assert chain.level_mean == pytest.approx(0.35 * 60 / 80, abs=0.1)
+    found = np.empty(60, dtype=int)
+    for which, smoothed in smoothed_blocks(columns, evidence, chain):
+        found[which] = smoothed.p[-1].argmax(axis=1)
+    assert (found == counts).mean() > 0.95
+
+
+def test_columns_without_levels_are_judged_by_the_net():
+    columns, counts = film_of_levels(off=0.0)
+    columns.spread[:20] = np.nan
+    columns.p[:20] = np.eye(8)[counts[:20]][:, None]
+    columns.level[:20] += 1
+    evidence = EvidenceSettings(prior=(1 / 8,) * 8)
+    assert columns.leveled.tolist() == [False] * 20 + [True] * 40
+    found, seen = np.empty(60, dtype=int), []
+    for which, smoothed in smoothed_blocks(columns, evidence, first_chain(evidence, MOTION)):
+        found[which] = smoothed.p[-1].argmax(axis=1)
+        seen += which.tolist()
+    assert sorted(seen) == list(range(60))
+    np.testing.assert_array_equal(found, counts)
+
+
+def test_the_mean_of_the_film_decides_where_levels_do_not():
+    """A level of 3.5 says three or four; the net says four."""
+    columns, _ = film_of_levels(off=0.0, n_columns=4)
+    columns.level[:] += 3.5 - columns.level.mean(axis=1, keepdims=True)
+    columns.mean_p[:2] = np.eye(8)[4] * 0.9 + 0.1 / 8
+    columns.mean_p[2:] = np.eye(8)[3] * 0.9 + 0.1 / 8
+    evidence = EvidenceSettings(prior=(1 / 8,) * 8, level_error=0.4)
+    found = np.empty(4, dtype=int)
+    for which, smoothed in smoothed_blocks(columns, evidence, first_chain(evidence, MOTION)):
+        found[which] = smoothed.p[-1].argmax(axis=1)
+    assert found.tolist() == [4, 4, 3, 3]
 
 
 def test_frames_of_a_still_column_multiply_and_the_prior_counts_once():

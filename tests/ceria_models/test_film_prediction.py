@@ -24,6 +24,7 @@ from ceria_models.frame_reading import NOWHERE, FrameReading, Reader, read_frame
 from ceria_models.model_places import DEFAULT
 from ceria_models.prediction_run import PredictionSettings, run_prediction
 from ceria_models.runtime import open_runtime
+from ceria_models.tracking_run import run_tracking
 from ceria_models.weights import from_pretrained
 from tests.ceria_models.command import run
 from tests.ceria_models.make_film import SAMPLING, film_of, intensity, line
@@ -569,3 +570,38 @@ def test_memory_does_not_grow_with_the_frames(tmp_path, film, model, monkeypatch
         finally:
             tracemalloc.stop()
     assert peaks[2] - peaks[1] < 60 * 64 * 80
+
+
+def test_an_atom_that_leaves_shows_in_the_levels_and_is_an_event(tmp_path):
+    """Half-way a column of n Ce loses an n-th of its contrast; at 150 e-/Å² no frame shows it."""
+    from ceria_data.dataset import open_dataset
+
+    image = intensity()
+    columns = open_dataset("ceria-columns-mini", "test")[78].columns
+    y_A, x_A = column_at_the_edge()
+    here = np.hypot(columns["y_A"] - y_A, columns["x_A"] - x_A) < 0.01
+    n = int(columns.loc[here, "occupancy"].iloc[0])
+    y, x = SAMPLING * np.mgrid[: image.shape[0], : image.shape[1]]
+    near = np.exp(-(((np.hypot(y - y_A, x - x_A)) / 0.8) ** 4))
+    less = image - near * (image - 1.0) / n
+    path = np.cumsum(np.random.default_rng(3).normal(0, 0.04, (40, 2)), axis=0)
+    film = np.concatenate(
+        [film_of(image, path[:20], 150.0, seed=4), film_of(less, path[20:], 150.0, seed=5)]
+    )
+    out = tmp_path / "out"
+    run_prediction(source_of(film, 1 / 30), SAMPLING, out, settings(DEFAULT))
+    tables = tables_of(out)
+    sites, readings = tables["sites.parquet"], tables["readings.parquet"]
+    apart = np.hypot(sites["y_A"] - y_A, sites["x_A"] - x_A)
+    own = apart.where(sites["species"] == "Ce").idxmin()
+    level = readings.pivot(index="frame", columns="site", values="level")
+    change = level[20:].mean() - level[:20].mean()
+    error = level.std() / np.sqrt(10)
+    assert change[own] == pytest.approx(-1.0, abs=0.35)
+    others = (change / error).drop(own)
+    assert others.abs().median() < 1.0
+    run_tracking(out)
+    events = pd.read_parquet(out / "events.parquet")
+    assert events["kind"].tolist() == ["departure"]
+    assert events["site_from"].tolist() == [own]
+    assert events["frame"].iloc[0] == pytest.approx(20, abs=3)
