@@ -20,7 +20,7 @@ DRAWS = 1000
 
 @dataclass(frozen=True)
 class Truth:
-    """What a film shows: columns, their places in the reference, counts by frame, sites when full."""
+    """What a film shows: columns, their places in the reference, counts by frame; full: sites."""
 
     species: np.ndarray
     places: np.ndarray
