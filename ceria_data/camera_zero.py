@@ -14,6 +14,8 @@ _FRAMES = 24
 """Looked at, in a row at the middle of the film, where drift is small."""
 _BLOCK = 4
 """Pixels along each side of a block, for which mean and noise are compared."""
+_WIDEST = 1024
+"""Pixels along each side of the middle of a frame that are looked at."""
 _FEWEST = 64
 _OUTLIER = 4.0
 """Blocks with this many times the usual noise have a bad pixel, ..."""
@@ -101,14 +103,15 @@ def _zero(means: NDArray[np.float64], noises: NDArray[np.float64]) -> float:
 
 def _blocks(film: Film) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and variance of the noise in every block, averaged over frames."""
-    ny, nx = (n // _BLOCK for n in film.shape)
+    cut = tuple(slice(max(0, (n - _WIDEST) // 2), (n + _WIDEST) // 2) for n in film.shape)
+    ny, nx = (min(n, _WIDEST) // _BLOCK for n in film.shape)
     n = min(len(film), _FRAMES)
     first = (len(film) - n) // 2
     means, noises = np.zeros((ny, nx)), np.zeros((ny, nx))
     before: NDArray[Any] | None = None
     used = 0
     for row in range(first, first + n):
-        frame = film.frames(row, row + 1)[0].astype(np.float64)
+        frame = film.frames(row, row + 1)[0][cut].astype(np.float64)
         if frame.min() == frame.max() or not np.isfinite(frame).all():
             continue
         noise = frame if n == 1 else None if before is None else (frame - before) / np.sqrt(2)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ceria_data.camera_zero import camera_zero
+from ceria_data.camera_zero import CameraZero, camera_zero
 from ceria_data.dataset import open_dataset
 from ceria_data.detector import record
 from ceria_data.film import film_of_array
@@ -40,6 +40,21 @@ def test_bad_pixels_and_unequal_gain_do_not_look_like_one():
     assert not camera_zero(film_of_array(frames)).has_offset
     # Nor do they hide one.
     assert camera_zero(film_of_array(frames + 10)).value == pytest.approx(10.0, abs=1.5)
+
+
+def test_uneven_gain_cancels_between_frames():
+    rng = np.random.default_rng(0)
+    bright = np.tile(np.linspace(2.0, 20.0, 128), (128, 1))
+    frames = rng.poisson(bright, (FRAMES, 128, 128)).astype(float)
+    frames *= 1 + 0.3 * rng.standard_normal(frames.shape[1:])
+    assert not camera_zero(film_of_array(frames)).has_offset
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "clear"), [(5.0, 1.0, False), (20.0, 10.0, False), (20.0, 1.0, True)]
+)
+def test_an_offset_is_clear_and_matters(value, error, clear):
+    assert CameraZero(value, error, mean=100.0).has_offset == clear
 
 
 def test_nothing_is_said_of_a_flat_or_small_film():

@@ -100,6 +100,7 @@ def test_references_that_do_not_fit_are_refused(tmp_path, name, values, match):
 def test_an_unlit_pixel_of_the_flat_may_be_bad(tmp_path):
     flat, bad = np.full((8, 9), 2.0), np.zeros((8, 9))
     flat[3, 4], bad[3, 4] = 0, 1
+    flat[5, 6], bad[5, 6] = 1e6, 1  # which must not decide what even light is
     flat, bad = of(flat, tmp_path), of(bad, tmp_path, "bad")
     fixed = CameraReferences(flat=flat, bad_pixels=bad).applied(FILM)
     np.testing.assert_allclose(fixed.frames(0, 1), 150.0)
@@ -144,3 +145,14 @@ def test_datasets_are_electrons_already(tmp_path):
         CameraReferences(offset=3.0).applied(film)
     with pytest.raises(FilmError, match="is a dataset"):
         read_reference(open_dataset("ceria-columns-mini", "test").folder)
+
+
+@pytest.mark.parametrize("way", ["dark", "offset"])
+def test_what_is_there_without_electrons_is_taken_off_the_flat_too(tmp_path, way):
+    """Pixels that answer half and one and a half times as strongly, 100 counts above 0."""
+    response = np.resize([0.5, 1.5], (8, 10))
+    zero = {"dark": of(np.full((8, 10), 100.0), tmp_path)} if way == "dark" else {"offset": 100.0}
+    flat = of(100 + 40 * response, tmp_path, "flat")
+    film = film_of_array((100 + 30 * response)[None])
+    found = CameraReferences(flat=flat, gain=3.0, **zero).applied(film).frames(0, 1)
+    np.testing.assert_allclose(found, 10.0, rtol=1e-6)
