@@ -23,6 +23,17 @@ _SAME = 1e-3
 """Relative difference of two pixel sizes that are one."""
 Device = Annotated[str, typer.Option(help="cpu or gpu.", metavar="DEVICE")]
 
+Dark = Annotated[Path | None, typer.Option(help="Frames without electrons, of the same camera.")]
+Flat = Annotated[Path | None, typer.Option(help="Evenly lit frames as recorded, offset included.")]
+Offset = Annotated[
+    float | None,
+    typer.Option(metavar="COUNTS", help="Counts without electrons, in place of --dark."),
+]
+Gain = Annotated[float, typer.Option(metavar="COUNTS", help="Counts per electron.")]
+BadPixels = Annotated[
+    Path | None, typer.Option(help="Image: not 0 where a pixel is to be repaired.")
+]
+
 
 def predict(
     source: Annotated[
@@ -62,20 +73,11 @@ def predict(
     running: Annotated[
         int, typer.Option(min=1, help="Frames whose running sum takes the place of each.")
     ] = 1,
-    dark: Annotated[
-        Path | None, typer.Option(help="Frames without electrons, of the same camera.")
-    ] = None,
-    flat: Annotated[
-        Path | None, typer.Option(help="Evenly lit frames as recorded, offset included.")
-    ] = None,
-    offset: Annotated[
-        float | None,
-        typer.Option(metavar="COUNTS", help="Counts without electrons, in place of --dark."),
-    ] = None,
-    gain: Annotated[float, typer.Option(metavar="COUNTS", help="Counts per electron.")] = 1.0,
-    bad_pixels: Annotated[
-        Path | None, typer.Option(help="Image: not 0 where a pixel is to be repaired.")
-    ] = None,
+    dark: Dark = None,
+    flat: Flat = None,
+    offset: Offset = None,
+    gain: Gain = 1.0,
+    bad_pixels: BadPixels = None,
     pictures: Annotated[int, typer.Option(min=0, help="Overlays to draw.")] = 8,
     force: Annotated[
         bool, typer.Option("--force", help="Predict also far outside of what the net has seen.")
@@ -131,11 +133,7 @@ def predict(
 
 
 def _references(
-    dark: Path | None,
-    flat: Path | None,
-    offset: float | None,
-    gain: float,
-    bad_pixels: Path | None,
+    dark: Path | None, flat: Path | None, offset: float | None, gain: float, bad_pixels: Path | None
 ) -> "CameraReferences":
     """Read the references that were named."""
     from ceria_data.film_references import CameraReferences, read_reference
