@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ceria_data.camera_zero import camera_zero
 from ceria_data.dataset import open_dataset
 from ceria_data.errors import FilmError
 from ceria_data.film import Film, open_film, selected
 from ceria_data.film_preparation import binned, running, summed
+from ceria_data.film_references import CameraReferences, references_again
+
+_AS_RECORDED = CameraReferences()
 
 
 @dataclass(frozen=True)
@@ -23,12 +27,16 @@ class Preparation:
         Frame to begin with.
     frames : int or None
         How many are kept; None for all that follow.
+    every : int
+        Of the frames from `first` on, each so many-th is kept.
     bin : int
         Pixels along each side of a square that become one.
     sum : int
         Frames that become one.
     running : int
         Frames whose sum takes the place of each.
+    references : CameraReferences
+        What turns the numbers of the camera into electrons; before all else.
 
     Examples
     --------
@@ -38,14 +46,18 @@ class Preparation:
 
     first: int = 0
     frames: int | None = None
+    every: int = 1
     bin: int = 1
     sum: int = 1
     running: int = 1
+    references: CameraReferences = _AS_RECORDED
 
     def record(self) -> dict[str, Any]:
         """Say what is done, without what is not."""
-        usual = vars(Preparation())
-        return {name: value for name, value in vars(self).items() if value != usual[name]}
+        usual, camera = vars(Preparation()), self.references.record()
+        found = {name: value for name, value in vars(self).items() if value != usual[name]}
+        found.pop("references", None)
+        return found | ({"references": camera} if camera else {})
 
     def prepared(self, film: Film) -> Film:
         """Prepare a film; nothing is computed before frames are asked for.
@@ -53,13 +65,14 @@ class Preparation:
         Raises
         ------
         FilmError
-            If nothing is left, or frames are summed in two ways.
+            If nothing is left, frames are summed in two ways, or the references do not fit.
         """
         if self.sum > 1 and self.running > 1:
             raise FilmError("--sum and --running exclude each other; give one of them")
-        if self.first or self.frames is not None:
-            stop = None if self.frames is None else self.first + self.frames
-            film = selected(film, self.first, stop)
+        film = self.references.applied(film)
+        if self.first or self.frames is not None or self.every > 1:
+            stop = None if self.frames is None else self.first + self.frames * self.every
+            film = selected(film, self.first, stop, self.every)
         for name, n, prepare in (
             ("bin", self.bin, binned),
             ("sum", self.sum, summed),
@@ -80,6 +93,23 @@ _AS_IT_IS = Preparation()
 
 
 @dataclass(frozen=True)
+class Origins:
+    """What the facts about a film rest on: ``file``, ``flag``, ``dataset`` or ``estimated``.
+
+    Attributes
+    ----------
+    sampling, frame_time : str or None
+        None where it is not known.
+    sampling_uncertainty : float or None
+        Standard deviation [Å/pixel], where it was estimated.
+    """
+
+    sampling: str | None = None
+    sampling_uncertainty: float | None = None
+    frame_time: str | None = None
+
+
+@dataclass(frozen=True)
 class Source:
     """Images to predict, and how they belong together.
 
@@ -92,12 +122,14 @@ class Source:
         False for images of a dataset that do not follow each other in time.
     record : dict
         How it was opened: what has to be given to open it again.
+    origins : Origins
     """
 
     film: Film
     times: NDArray[np.float64]
     is_film: bool
     record: dict[str, Any]
+    origins: Origins = Origins()
 
 
 def open_source(
@@ -151,8 +183,15 @@ def open_source(
     film = preparation.prepared(opened)
     begin = preparation.first * (opened.frame_time_s or 0.0)
     times = begin + frame_times(film)
+    own = "file" if opened.samples is None else "dataset"
+    known = "flag" if frame_time_s is not None else own
+    origins = Origins(
+        sampling=None if film.sampling is None else own,
+        frame_time=None if film.frame_time_s is None else known,
+    )
     if opened.samples is None:
-        return Source(film, times, True, record)
+        film = replace(film, notes=(*film.notes, *_offset_notes(opened, preparation.references)))
+        return Source(film, times, True, record, origins)
     rows = open_dataset(source, split).samples.set_index("sample").loc[list(opened.samples)]
     follow = bool(rows["particle"].nunique() == 1 and (np.diff(rows["frame"]) > 0).all())
     if (preparation.sum > 1 or preparation.running > 1) and not follow:
@@ -163,7 +202,19 @@ def open_source(
         times = rows.loc[list(film.samples), "time_s"].to_numpy(dtype=np.float64)
     elif frame_time_s is None:  # a sum is at the time of its first frame
         times = float(rows["time_s"].iloc[preparation.first]) + frame_times(film)
-    return Source(film, times, follow, record)
+    return Source(film, times, follow, record, origins)
+
+
+def _offset_notes(film: Film, references: CameraReferences) -> list[str]:
+    """Say so if the noise tells of an offset that was not taken off; sums would hide it."""
+    zero = camera_zero(references.applied(film))
+    if zero is None or not zero.has_offset:
+        return []
+    return [
+        f"the noise of {film.source} grows with the signal as if no electrons were "
+        f"{zero.value:.3g} ± {zero.error:.2g} of {zero.mean:.4g} units on average: counts of atoms "
+        "and doses are wrong unless an offset is taken off, with --dark or --offset"
+    ]
 
 
 def open_again(place: str | Path, record: dict[str, Any]) -> Film:
@@ -186,6 +237,8 @@ def open_again(place: str | Path, record: dict[str, Any]) -> Film:
     """
     kept = dict(record)
     found = {name: kept.pop(name) for name in ("split", "limit", "particle") if name in kept}
+    if "references" in kept:
+        kept["references"] = references_again(kept["references"])
     try:
         preparation = Preparation(**kept)
     except TypeError as error:

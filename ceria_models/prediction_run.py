@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ceria_data import __version__
-from ceria_data.errors import ConfigError
+from ceria_data.errors import ConfigError, OutputError
 from ceria_data.film import Film
 from ceria_data.store import write_text
 from ceria_models.domain import pixel_size_departures
@@ -103,7 +103,8 @@ def run_prediction(
     Raises
     ------
     OutputError
-        If the folder is taken, or holds something else than a prediction.
+        If the folder is taken, holds something else than a prediction, or one with other
+        references that cannot be resumed.
     ImageError
         If no frame can be read.
     DomainError
@@ -128,6 +129,7 @@ def run_prediction(
     with staging_of(out, begun, resume=settings.resume, overwrite=settings.overwrite) as staging:
         if staging is None:
             facts = json.loads((out / FACTS).read_text(encoding="utf-8"))
+            _refuse_other_references(out, facts, source)
         else:
             found = prepare(job, staging)
             predict_frames(job, staging, found)
@@ -190,12 +192,32 @@ def _fingerprint(job: FilmJob, settings: PredictionSettings, weights: str) -> di
         "film": [film.source, len(film), list(film.shape), digest.hexdigest()],
         "pixel size": job.sampling,
         "frame time": film.frame_time_s,
-        "preparation": job.source.record,
+        "preparation": {k: v for k, v in job.source.record.items() if k != "references"},
+        "camera references": _references_of(job.source.record),
         "model": [model.config.name, model.config.version, weights],
         "runtime": [settings.runtime, settings.device],
         "--force": settings.force,
         "software": __version__,
     }
+
+
+def _references_of(record: dict[str, Any]) -> dict[str, Any]:
+    """Say what the references of a record hold, wherever their files lie."""
+    found = record.get("references") or {}
+    return {
+        name: value["sha256"] if isinstance(value, dict) else value for name, value in found.items()
+    }
+
+
+def _refuse_other_references(out: Path, facts: dict[str, Any], source: Source) -> None:
+    """Do not show a prediction that is there as that of other references."""
+    there, given = (_references_of(own) for own in (facts.get("preparation") or {}, source.record))
+    differing = sorted(k for k in there.keys() | given.keys() if there.get(k) != given.get(k))
+    if differing:
+        raise OutputError(
+            f"the prediction in {out} was made with another {' and '.join(differing)} of the "
+            "camera; repeat the command that made it, choose another --out, or --overwrite"
+        )
 
 
 def _joined(
@@ -240,12 +262,13 @@ def _facts(
     sites: pd.DataFrame | None,
     counts: tuple[Counter[str], Counter[str]],
 ) -> dict[str, Any]:
-    config, film = job.reader.model.config, job.film
+    config, film, origins = job.reader.model.config, job.film, job.source.origins
     facts = {
         "frames": len(film),
         "columns": {name: int(n) for name, n in sorted(counts[0].items())},
         "atoms": {name: int(n) for name, n in sorted(counts[1].items())},
         "dose_e_per_A2": found.survey.dose,
+        "dose_source": "estimated",
         "in_domain": found.in_domain,
         "warnings": found.warnings,
         "notes": list(film.notes),
@@ -258,7 +281,10 @@ def _facts(
         "runtime": settings.runtime,
         "device": settings.device,
         "sampling_A": job.sampling,
+        "sampling_source": origins.sampling,
+        "sampling_uncertainty_A": origins.sampling_uncertainty,
         "frame_time_s": film.frame_time_s,
+        "frame_time_source": origins.frame_time,
         "shape": list(film.shape),
         "preparation": job.source.record,
         "skipped": list(found.skipped),

@@ -256,13 +256,27 @@ def _facts(tables: PredictedFilm) -> list[tuple[str, str]]:
         electrons = dose * tables.sampling**2
         known.append(("dose of a frame", f"{dose:.3g} e⁻/Å² ({electrons:.2g} per pixel)"))
     known += [
-        ("pixel size", f"{tables.sampling:.4g} Å"),
+        ("pixel size", _pixel_size(tables)),
         ("field", f"{0.1 * width:.3g} × {0.1 * height:.3g} nm"),
         ("model", f"{facts.get('model', '?')} {facts.get('model_version', '')}".strip()),
         ("drift", f"{across:.2g} × {down:.2g} Å"),
         ("software", f"ceria {facts.get('software', '?')}"),
     ]
     return known
+
+
+_RESTS_ON = {
+    "flag": "given", "file": "from the file", "dataset": "of the dataset",
+    "estimated": "from the reflections",
+}  # fmt: skip
+
+
+def _pixel_size(tables: PredictedFilm) -> str:
+    """Say the pixel size, how sure it is, and what it rests on."""
+    sure = tables.facts.get("sampling_uncertainty_A")
+    rests_on = _RESTS_ON.get(str(tables.facts.get("sampling_source")), "")
+    size = f"{tables.sampling:.4g}" + (f" ± {sure:.2g}" if sure else "") + " Å"
+    return f"{size}, {rests_on}" if rests_on else size
 
 
 def _rates(rates: pd.DataFrame) -> list[dict[str, str]]:
