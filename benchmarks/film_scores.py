@@ -11,7 +11,7 @@ from ceria_models.film_scoring import as_changes, score_events, with_places
 WINDOWS = {"Ce": 0.2, "O": 0.5}
 SAME_COLUMN = 0.9
 LASTING_S = 1.0
-"""Vacancies that are asked for last at least this long."""
+"""Vacancies, and changes, that are asked for last at least this long."""
 FALSE_SHARE = 1e-4
 """Of columns and frames without a vacancy, may be called one."""
 BINS = 10
@@ -67,6 +67,9 @@ def cells(films):
         share("changes_both", "changes_true_and_found"),
         f"{np.sqrt(squares):.3f}" if total["right"].sum() else "–",
         f"{10 * (total['found'] - total['right']).sum() / total['seconds'].sum():.2f}",
+        f"{ratio(total, 'lasting_found', 'lasting', slice(None)):.2f} of "
+        f"{total['lasting'].sum():.0f}",
+        f"{1000 * ratio(total, 'changes_false', 'n', slice(None)):.3f}",
         vacancy_recall(vacancies),
     ]
 
@@ -180,6 +183,9 @@ def event_sums(truth, found, site_places, species):
         truth.seconds,
         window=window,
     )
+    lasting = score_events(
+        as_changes(mine, site_places), lasting_changes(told, truth), truth.seconds, window=window
+    )
     error = 0.0 if np.isnan(events.time_error_s) else events.time_error_s
     return {
         "true": events.n_true,
@@ -189,9 +195,36 @@ def event_sums(truth, found, site_places, species):
         "true_and_found": events.n_true + events.n_found,
         "changes_both": 2 * changes.n_right,
         "changes_true_and_found": changes.n_true + changes.n_found,
+        "changes_false": changes.n_found - changes.n_right,
+        "lasting": lasting.n_true,
+        "lasting_found": lasting.n_right,
         "time_squares": events.n_right * error**2,
         "seconds": truth.seconds,
     }
+
+
+def lasting_changes(events, truth):
+    """List the losses and gains after which the column stays as it is for a second or more."""
+    times = {}
+    for row in events.itertuples():
+        for site in {row.site_from, row.site_to} - {-1}:
+            times.setdefault(site, []).append(row.time_s)
+
+    def stays(site, time):
+        later = [other for other in times.get(site, []) if other > time]
+        return min([*later, truth.seconds]) - time >= LASTING_S
+
+    kept = events.assign(
+        site_from=[
+            s if s >= 0 and stays(s, t) else -1
+            for s, t in zip(events["site_from"], events["time_s"], strict=True)
+        ],
+        site_to=[
+            s if s >= 0 and stays(s, t) else -1
+            for s, t in zip(events["site_to"], events["time_s"], strict=True)
+        ],
+    )
+    return as_changes(kept, truth.places)
 
 
 def vacancies_of(truth, p, sites, species):
