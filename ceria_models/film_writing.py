@@ -174,6 +174,8 @@ def write_streamed(file: Path, tables: Iterable[pd.DataFrame]) -> None:
             writer.write_table(
                 pa.Table.from_pandas(table, schema=writer.schema, preserve_index=False)
             )
+            # Arrow keeps what it freed, some ten MiB, which the next part has no use for.
+            pa.default_memory_pool().release_unused()
     finally:
         if writer is not None:
             writer.close()
