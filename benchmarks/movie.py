@@ -1,6 +1,6 @@
 """Frames per second of predicted films, by stage, and how memory grows with the film.
 
-    python benchmarks/movie.py [MODEL] [--frames N] [--size PIXELS] [--threads N]
+    python benchmarks/movie.py [MODEL] [--frames N] [--size PIXELS] [--threads N] [--runs N]
 
 Prints tables in Markdown. A film of an image of the bundled dataset, repeated until it is large
 enough, drifts by a random walk at 300 e-/Å². The stages are timed inside one prediction:
@@ -9,11 +9,14 @@ enough, drifts by a random walk at 300 e-/Å². The stages are timed inside one 
 * check: dose, contrast and the lattice;
 * drift, sum: correlations and path; the means of film and parts;
 * net: the net alone on all tiles, frames and means;
-* decode: the rest of what is done with a frame: resampling, peaks, readings;
+* decode: resampling, peaks and readings of a frame;
+* levels: the comparison of frames with each other;
 * write: tables of every chunk, and the whole folder.
 
-The overhead is the time from end to end over that of the net. Then the peak memory of
-processes of their own, for `--memory N N` frames (by default 30 and 120 of 256 pixels).
+Times are those of the processor, which other programs disturb less than those of the clock;
+both are given from end to end. Medians of `--runs` predictions, and the smallest and largest. The
+overhead is the time from end to end over that of the net. Then the peak memory of processes of
+their own, for `--memory N N` frames of `--memory-size` pixels, and what of it is no file.
 """
 
 import argparse
@@ -21,10 +24,12 @@ import platform
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from unittest.mock import patch
 
 import numpy as np
@@ -35,13 +40,14 @@ from ceria_data.dataset import open_dataset
 from ceria_data.detector import record
 from ceria_data.parameters import Camera
 from ceria_models import DEFAULT, film_frames, film_job, film_prediction, prediction_run
+from ceria_models.film_levels import FilmLevels
 from ceria_models.film_source import open_source
 from ceria_models.film_staging import FilmStaging
 from ceria_models.prediction_run import PredictionSettings, run_prediction
 
 SAMPLING, DOSE, STEP = 0.2, 300.0, 0.05
-MEMORY, MEMORY_SIZE = (30, 120), 256
-STAGES = ("read", "check", "drift", "sum", "net", "decode", "write", "other")
+MEMORY, MEMORY_SIZE = (30, 120, 256), 256
+STAGES = ("read", "check", "drift", "sum", "net", "decode", "levels", "write", "other")
 
 
 def write_film(file, frames, size):
@@ -58,7 +64,7 @@ def write_film(file, frames, size):
 
 
 class Clock:
-    """Seconds of stages; what runs inside of another stage counts for itself only."""
+    """Processor seconds of stages; what runs inside of another counts for itself only."""
 
     def __init__(self):
         self.seconds = defaultdict(float)
@@ -67,12 +73,12 @@ class Clock:
     @contextmanager
     def stage(self, name):
         """Count what happens inside as one stage."""
-        start = time.perf_counter()
+        start = time.process_time()
         self._open.append(0.0)
         try:
             yield
         finally:
-            spent = time.perf_counter() - start
+            spent = time.process_time() - start
             self.seconds[name] += spent - self._open.pop()
             if self._open:
                 self._open[-1] += spent
@@ -115,7 +121,10 @@ def watched(clock):
         (film_job, "departures", "check"),
         (film_job, "estimate_drift", "drift"),
         (film_job, "_averaged", "sum"),
-        (film_prediction, "read_frame", "decode"),
+        (film_prediction, "view_of", "decode"),
+        (film_prediction, "read_view", "decode"),
+        (film_prediction, "film_levels", "levels"),
+        (FilmLevels, "of_frame", "levels"),
         (FilmStaging, "write_table", "write"),
         (prediction_run, "_joined", "write"),
     )
@@ -138,20 +147,30 @@ def measure_speed(arguments, folder):
     small = folder / "small.npy"
     write_film(small, 2, arguments.size)
     predict(arguments.model, small, folder / "warm")  # what is loaded once does not count
-    clock = Clock()
-    with watched(clock), clock.stage("other"):
-        predict(arguments.model, folder / "film.npy", folder / "out")
-    total, n = sum(clock.seconds.values()), arguments.frames
-    print(f"{n} frames of {arguments.size} pixels: {n / total:.2f} frames/s\n")
+    runs = []
+    for run in range(arguments.runs):
+        clock, start = Clock(), time.perf_counter()
+        with watched(clock), clock.stage("other"):
+            predict(arguments.model, folder / "film.npy", folder / f"out-{run}")
+        seconds = {name: clock.seconds[name] for name in STAGES}
+        seconds["end to end"] = sum(clock.seconds.values())
+        seconds["by the clock"] = time.perf_counter() - start
+        runs.append(seconds)
+    print(f"{arguments.frames} frames of {arguments.size} pixels, {len(runs)} runs\n")
     print("| stage | ms a frame | share |\n|---|---|---|")
-    for name in STAGES:
-        own = clock.seconds[name]
-        print(f"| {name} | {1000 * own / n:.0f} | {100 * own / total:.0f} % |")
-    print(f"| end to end | {1000 * total / n:.0f} | 100 % |")
-    net = clock.seconds["net"]
-    print(
-        f"\nnet alone: {n / net:.2f} frames/s; end to end over it: {100 * (total / net - 1):.0f} %"
-    )
+    whole = median(run["end to end"] for run in runs)
+    for name in runs[0]:
+        share = f"{100 * median(run[name] for run in runs) / whole:.0f} %"
+        milliseconds = spread([1000 * run[name] / arguments.frames for run in runs], 1)
+        print(f"| {name} | {milliseconds} | {share if name != 'by the clock' else ''} |")
+    over = spread([100 * (run["end to end"] / run["net"] - 1) for run in runs], 0)
+    print(f"\nend to end over the net: {over} %")
+
+
+def spread(values, digits):
+    """Write a median with the smallest and largest value."""
+    low, high = min(values), max(values)
+    return f"{median(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def predict(model, file, out):
@@ -159,23 +178,37 @@ def predict(model, file, out):
     run_prediction(open_source(file, frame_time_s=1 / 30), SAMPLING, out, settings)
 
 
-def peak_mib():
-    """Read the largest memory of this process; that of `resource` begins with its parent's."""
-    status = Path("/proc/self/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
+def mib(name):
+    """Read a size of this process; that of `resource` begins with its parent's."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1]) / 1024
+
+
+class Watch(threading.Thread):
+    """Reads every 20 ms how much memory that is no mapped file this process has."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.largest, self.over = 0.0, threading.Event()
+
+    def run(self):
+        """Watch until it is over."""
+        while not self.over.wait(0.02):
+            self.largest = max(self.largest, mib("RssAnon"))
 
 
 def measure_memory(arguments, folder):
     """Print the peak memory of processes that predict films of different length."""
-    print(f"\n| frames of {MEMORY_SIZE} pixels | peak memory |\n|---|---|")
+    size = arguments.memory_size
+    print(f"\n| frames of {size} pixels | peak memory, MiB | without files, MiB |\n|---|---|---|")
     for frames in arguments.memory:
         file = folder / f"film-{frames}.npy"
-        write_film(file, frames, MEMORY_SIZE)
+        write_film(file, frames, size)
         command = [sys.executable, __file__, arguments.model, "--threads", str(arguments.threads)]
         command += ["--peak-of", str(file)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         print(f"| {frames} | {done.stdout.strip()} |", flush=True)
+        file.unlink()
 
 
 def main():
@@ -184,6 +217,8 @@ def main():
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--memory-size", type=int, default=MEMORY_SIZE, metavar="PIXELS")
     parser.add_argument("--memory", type=int, nargs="*", default=MEMORY, metavar="FRAMES")
     parser.add_argument("--peak-of", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -191,12 +226,16 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if arguments.peak_of:
+            watch = Watch()
+            watch.start()
             predict(arguments.model, arguments.peak_of, folder / "out")
-            print(f"{peak_mib():.0f} MiB")
+            watch.over.set()
+            print(f"{mib('VmHWM'):.0f} | {watch.largest:.0f}")
             return
         machine = platform.processor() or platform.machine()
         print(f"{machine}, {arguments.threads} threads, torch {torch.__version__}")
-        measure_speed(arguments, folder)
+        if arguments.runs:
+            measure_speed(arguments, folder)
         measure_memory(arguments, folder)
 
 

@@ -1,6 +1,5 @@
 """Films in .npy files and pictures in .png files; they do not say their sampling."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ from numpy.lib import format as npy
 
 from ceria_data.errors import FilmError
 from ceria_data.film import Film, film_of_array
-from ceria_data.film_mapped import mapped_frames
+from ceria_data.film_mapped import mapped_film
 from ceria_data.film_reading import reading
 
 
@@ -22,8 +21,7 @@ def film_of_npy(path: Path) -> Film:
     if by_columns:
         with reading(path, "numpy"):
             return film_of_array(np.load(path, mmap_mode="r"), source=str(path))
-    frames, notes = mapped_frames(path, offset, dtype, shape)
-    return replace(film_of_array(frames, source=str(path)), notes=notes)
+    return mapped_film(path, offset, dtype, shape)
 
 
 def film_of_png(path: Path) -> Film:

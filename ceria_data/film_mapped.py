@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ceria_data.errors import FilmError
-from ceria_data.film import check_frames
+from ceria_data.film import Film, check_frames
+from ceria_data.film_reading import reading
 
 
-def mapped_frames(
-    path: Path, offset: int, dtype: DTypeLike, shape: Sequence[int]
-) -> tuple[NDArray[Any], tuple[str, ...]]:
+def mapped_film(path: Path, offset: int, dtype: DTypeLike, shape: Sequence[int]) -> Film:
     """Map the frames of a file; of one that was cut off, those that are whole.
+
+    Each reading is a mapping of its own, which ends with the array that it gave: pages of one
+    mapping of the whole file would count as memory of the process until its end.
 
     Parameters
     ----------
@@ -28,9 +30,8 @@ def mapped_frames(
 
     Returns
     -------
-    frames : array, shape (frame, y, x)
-    notes : tuple of str
-        Says how many frames are missing, if any.
+    Film
+        A note says how many frames are missing, if any.
 
     Raises
     ------
@@ -48,7 +49,18 @@ def mapped_frames(
         )
     n = min(announced, there)
     notes = () if n == announced else (missing_frames(announced, n),)
-    return np.memmap(path, dtype, mode="r", offset=offset, shape=(n, *frame)), notes
+    bytes_of_frame = prod(frame) * dtype.itemsize
+
+    def read(start: int, stop: int) -> NDArray[Any]:
+        wanted = (stop - start, *frame)
+        if start == stop:
+            return np.empty(wanted, dtype)
+        at = offset + start * bytes_of_frame
+        # The file may have become shorter since.
+        with reading(path, "numpy"):
+            return np.asarray(np.memmap(path, dtype, mode="r", offset=at, shape=wanted))
+
+    return Film(source=str(path), shape=(frame[0], frame[1]), n_frames=n, read=read, notes=notes)
 
 
 def missing_frames(announced: int, there: int) -> str:

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ceria_data.errors import FilmError
-from ceria_data.film import Film, film_of_array
+from ceria_data.film import Film
 from ceria_data.film_axes import Axis, calibrated
-from ceria_data.film_mapped import mapped_frames
+from ceria_data.film_mapped import mapped_film
 from ceria_data.film_reading import reading
 
 _HEADER_BYTES = 1024
@@ -30,13 +30,12 @@ def film_of_mrc(path: Path) -> Film:
     shape = tuple(int(n) for n in (header.nz, header.ny, header.nx))
     if min(shape) < 1:
         raise FilmError(f"{path} is empty: its shape is {shape}")
-    frames, notes = mapped_frames(path, _HEADER_BYTES + int(header.nsymbt), dtype, shape)
-    film = replace(film_of_array(frames, source=str(path)), notes=notes)
+    film = mapped_film(path, _HEADER_BYTES + int(header.nsymbt), dtype, shape)
     sides = [
         float(length) / int(n) if int(n) > 0 else None
         for length, n in ((header.cella.y, header.my), (header.cella.x, header.mx))
     ]
     if sides == [1.0, 1.0]:
         note = "its pixel size is 1 Å, as programs write that do not know it; it is not used"
-        return replace(film, notes=(*notes, note))
+        return replace(film, notes=(*film.notes, note))
     return calibrated(film, Axis(sides[0], "Å"), Axis(sides[1], "Å"))

@@ -15,9 +15,9 @@ import tifffile
 from numpy.typing import NDArray
 
 from ceria_data.errors import FilmError
-from ceria_data.film import Film, check_frames, film_of_array
+from ceria_data.film import Film, check_frames
 from ceria_data.film_axes import Axis, calibrated, length_in_A
-from ceria_data.film_mapped import mapped_frames, missing_frames
+from ceria_data.film_mapped import mapped_film, missing_frames
 from ceria_data.film_reading import reading
 
 _DM_TAGS = ((65010, 65004), (65009, 65003), (65011, 65005))
@@ -66,10 +66,7 @@ def _frames_of(path: Path, tif: tifffile.TiffFile) -> Film:
     announced = _announced(tif, shape)
     if series.dataoffset is not None and (len(shape) == 3 or announced == 1 or tif.is_imagej):
         dtype = np.dtype(series.dtype).newbyteorder(tif.byteorder)
-        frames, notes = mapped_frames(
-            path, series.dataoffset, dtype, (announced, shape[-2], shape[-1])
-        )
-        return replace(film_of_array(frames, source=str(path)), notes=notes)
+        return mapped_film(path, series.dataoffset, dtype, (announced, shape[-2], shape[-1]))
     pages: Any = tif.pages if len(shape) == 2 and announced > 1 else series.pages
     there = _whole_pages(path, pages, shape[-2:])
     if there == 0:

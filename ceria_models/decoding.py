@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.special import log_softmax, logsumexp
 
 from ceria_data.schema import SPECIES
 from ceria_models.contrast import REFERENCE_DOSE
+from ceria_models.maxima import distinct, maxima_of
 from ceria_models.model import CalibrationFacts, DecodingFacts, PixelOutput
 
 _REFINEMENTS = 3
@@ -79,11 +79,10 @@ def find_peaks(output: PixelOutput, sampling: float, decoding: DecodingFacts) ->
     """
     found = {}
     for index, species in enumerate(SPECIES):
-        log = log_softmax(output.logits[index].astype(np.float64), axis=0)
-        atom = -np.expm1(log[0])
-        maxima = _maxima(atom, sampling, decoding)
-        position, window = _refined(maxima, atom, output.offset[index], sampling, decoding)
-        found[species] = _described(position, window, _at(log, window), output, index)
+        atom = atom_probability(output.logits[index])
+        maxima = maxima_of(atom, sampling, decoding)
+        position = _refined(maxima, atom, output.offset[index], sampling, decoding)
+        found[species] = _described(position, output, index, sampling, decoding)
     return found
 
 
@@ -123,14 +122,44 @@ def read_sites(
     >>> [own.logits.argmax(axis=1).tolist() for own in found.values()]
     [[0], [0, 7]]
     """
-    found = {}
-    for index, species in enumerate(SPECIES):
-        position = positions[species]
-        near = _near(position, output.depth[index].shape, sampling, decoding)
-        log = log_softmax(_at(output.logits[index], near).astype(np.float64), axis=-1)
-        window = _weighted(near, -np.expm1(log[..., 0]))
-        found[species] = _described(position, window, log, output, index)
-    return found
+    return {
+        species: _described(positions[species], output, index, sampling, decoding)
+        for index, species in enumerate(SPECIES)
+    }
+
+
+def atom_probability(logits: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Evaluate 1 minus the probability of the background.
+
+    Parameters
+    ----------
+    logits : array of float, shape (class, ...)
+
+    Returns
+    -------
+    array of float, shape (...)
+        In the precision of the logits.
+
+    Examples
+    --------
+    >>> logits = np.log(np.array([[0.25, 0.8], [0.25, 0.1], [0.5, 0.1]]))
+    >>> atom_probability(logits).round(3)
+    array([0.75, 0.2 ])
+    """
+    # One class after the other: no array of all classes is made, and a small probability is
+    # not the difference of two large ones.
+    odds = np.zeros(logits.shape[1:], dtype=logits.dtype)
+    one = np.empty_like(odds)
+    with np.errstate(over="ignore", under="ignore", divide="ignore"):
+        for other in logits[1:]:
+            np.subtract(other, logits[0], out=one)
+            np.exp(one, out=one)
+            odds += one
+        # Of infinite odds too.
+        np.divide(1, odds, out=one)
+        one += 1
+        probability: NDArray[np.floating] = np.divide(1, one, out=one)
+    return probability
 
 
 def column_rows(
@@ -152,25 +181,32 @@ def column_rows(
         species, x_A, y_A, occupancy, confidence, z_mean_A, z_spread_A, p_0 to p_K, where p_0
         is the probability that no column is there.
     """
-    tables = []
+    parts, chances, names = [], [], []
     for species, own in peaks.items():
         p = calibrated(own.logits, calibration[species], dose)
         there = p[:, 0] < 0.5
-        own, p = own.keep(there), p[there]
-        occupancy = p[:, 1:].argmax(axis=1) + 1
-        facts: dict[str, Any] = {
-            "species": species,
-            "x_A": own.x,
-            "y_A": own.y,
-            "occupancy": occupancy,
-            "confidence": p[np.arange(len(p)), occupancy],
-            "z_mean_A": own.z,
-            "z_spread_A": own.z_spread,
-        }
-        classes = {f"p_{n}": p[:, n] for n in range(p.shape[1])}
-        tables.append(pd.DataFrame(facts | classes))
-    table = pd.concat(tables, ignore_index=True)
-    return table.astype({"species": "str", "occupancy": "int64"})
+        parts.append(own.keep(there))
+        chances.append(p[there])
+        names.append(np.full(len(parts[-1]), species))
+    own, p = joined_peaks(parts), np.concatenate(chances)
+    occupancy = p[:, 1:].argmax(axis=1) + 1
+    facts: dict[str, Any] = {
+        "species": pd.array(np.concatenate(names), dtype="str"),
+        "x_A": own.x,
+        "y_A": own.y,
+        "occupancy": occupancy.astype(np.int64),
+        "confidence": p[np.arange(len(p)), occupancy],
+        "z_mean_A": own.z,
+        "z_spread_A": own.z_spread,
+    }
+    return pd.DataFrame(facts | {f"p_{n}": p[:, n] for n in range(p.shape[1])})
+
+
+def joined_peaks(parts: list[Peaks]) -> Peaks:
+    """Join peaks, in the order given."""
+    return Peaks(
+        *(np.concatenate(values) for values in zip(*(vars(p).values() for p in parts), strict=True))
+    )
 
 
 def calibrated(
@@ -202,74 +238,60 @@ def calibrated(
     return probability
 
 
-def _maxima(
-    atom: NDArray[np.float64], sampling: float, decoding: DecodingFacts
-) -> NDArray[np.float64]:
-    """Find maxima of the smoothed probability: (column, (y, x)) in pixels."""
-    smooth = gaussian_filter(atom, decoding.smoothing_A / sampling, mode="nearest")
-    radius = decoding.separation_A / (2 * sampling)
-    span = np.arange(-int(radius), int(radius) + 1)
-    near = np.hypot(span[:, None], span) <= radius
-    highest = maximum_filter(smooth, footprint=near, mode="nearest")
-    # A disk reaches the height of its fill factor only; the threshold is relative to it.
-    full = 1 - np.exp(-0.5 * (decoding.mask_radius_A / decoding.smoothing_A) ** 2)
-    return np.argwhere((smooth == highest) & (smooth > decoding.threshold * full)).astype(float)
-
-
 def _refined(
     maxima: NDArray[np.float64],
-    atom: NDArray[np.float64],
+    atom: NDArray[np.floating],
     offset: NDArray[np.float32],
     sampling: float,
     decoding: DecodingFacts,
-) -> tuple[NDArray[np.float64], "_Window"]:
+) -> NDArray[np.float64]:
     """Let the pixels around every maximum vote for its position (column, (y, x)) [Å]."""
     position = maxima * sampling
+    if not len(position):
+        return position
+    width = atom.shape[1]
+    atom, offset = atom.ravel(), offset.reshape(2, -1)
     # A pixel of a column is at most a radius away from its middle, whatever the net says.
-    offset = np.clip(offset, -decoding.mask_radius_A, decoding.mask_radius_A)
+    most = decoding.mask_radius_A
     for _ in range(_REFINEMENTS):
-        window = _window(position, atom, sampling, decoding)
-        y, x = window.y, window.x
-        votes = np.stack([y * sampling + offset[0, y, x], x * sampling + offset[1, y, x]], axis=-1)
-        position = (window.weight[..., None] * votes).sum(1)
-    order = np.argsort(-window.weight_sum, kind="stable")
-    kept: list[int] = []
-    for i in order:
-        apart = np.hypot(*(position[kept] - position[i]).T)
-        if not (apart < decoding.separation_A / 2).any():
-            kept.append(int(i))
-    kept.sort()
-    return position[kept], _window(position[kept], atom, sampling, decoding)
+        near = _near(position, (len(atom) // width, width), sampling, decoding)
+        weight, total = near.weighted(atom[near.pixel])
+        pixel = np.stack([near.pixel // width, near.pixel % width])
+        votes = pixel * sampling + np.clip(offset[:, near.pixel], -most, most)
+        position = near.sums(weight * votes).T
+    return position[distinct(position, total, decoding.separation_A / 2)]
 
 
 @dataclass(frozen=True)
 class _Near:
-    """Pixels around columns: indices (column, pixel), and which of them count."""
+    """Pixels that count for columns: one after the other, those of a column together.
 
-    y: NDArray[np.int64]
-    x: NDArray[np.int64]
-    counts: NDArray[np.bool_]
+    Attributes
+    ----------
+    pixel : array of int64, shape (pair,)
+        Position in the flattened image.
+    first : array of int64, shape (column,)
+        The first pair of each column; each has one at least.
+    number : array of int64, shape (column,)
+        Pairs of each column.
+    """
 
+    pixel: NDArray[np.int64]
+    first: NDArray[np.int64]
+    number: NDArray[np.int64]
 
-@dataclass(frozen=True)
-class _Window:
-    """Pixels around columns: indices (column, pixel), and weights that sum to 1."""
+    def sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum over the pixels of each column, (..., pair) to (..., column)."""
+        summed: NDArray[np.float64] = np.add.reduceat(values, self.first, axis=-1)
+        return summed
 
-    y: NDArray[np.int64]
-    x: NDArray[np.int64]
-    weight: NDArray[np.float64]
-    weight_sum: NDArray[np.float64]
-
-
-def _window(
-    position: NDArray[np.float64],
-    atom: NDArray[np.float64],
-    sampling: float,
-    decoding: DecodingFacts,
-) -> _Window:
-    """Collect the pixels near positions [Å], weighted by the probability of an atom."""
-    near = _near(position, atom.shape, sampling, decoding)
-    return _weighted(near, atom[near.y, near.x])
+    def weighted(
+        self, atom: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Weight pairs by their probability of an atom; the sum of each column's before."""
+        weight = np.maximum(atom.astype(np.float64), 1e-12)
+        total = self.sums(weight)
+        return weight / np.repeat(total, self.number), total
 
 
 def _near(
@@ -286,42 +308,35 @@ def _near(
     y, x = middle[:, :1] + dy, middle[:, 1:] + dx
     distance = np.hypot(y * sampling - position[:, :1], x * sampling - position[:, 1:])
     inside = (y >= 0) & (y < shape[0]) & (x >= 0) & (x < shape[1])
-    y, x = np.clip(y, 0, shape[0] - 1), np.clip(x, 0, shape[1] - 1)
     near = inside & (distance <= decoding.pool_A)
     # A position that left the image has no pixel near: the closest ones stand in.
     lost = ~near.any(axis=1)
     near[lost] = distance[lost] == distance[lost].min(axis=1, keepdims=True)
-    return _Near(y, x, near)
-
-
-def _weighted(near: _Near, atom: NDArray[np.float64]) -> _Window:
-    """Weight pixels by their probability of an atom (column, pixel)."""
-    weight = near.counts * np.maximum(atom, 1e-12)
-    total = weight.sum(axis=1)
-    return _Window(near.y, near.x, weight / total[:, None], total)
-
-
-def _at(values: NDArray[Any], near: _Near | _Window) -> NDArray[Any]:
-    """Take the classes of the pixels around columns, (column, pixel, class)."""
-    taken: NDArray[Any] = np.moveaxis(values, 0, -1)[near.y, near.x]
-    return taken
+    y, x = np.clip(y[near], 0, shape[0] - 1), np.clip(x[near], 0, shape[1] - 1)
+    number = near.sum(axis=1)
+    return _Near(y * shape[1] + x, np.cumsum(number) - number, number)
 
 
 def _described(
     position: NDArray[np.float64],
-    window: _Window,
-    log: NDArray[np.float64],
     output: PixelOutput,
     index: int,
+    sampling: float,
+    decoding: DecodingFacts,
 ) -> Peaks:
-    """Pool classes, (column, pixel, class), and depth over the pixels of every column."""
-    y, x, weight = window.y, window.x, window.weight
-    pooled = (weight[..., None] * log).sum(1)
-    logits = pooled - logsumexp(pooled, axis=1, keepdims=True)
-    return Peaks(
-        position[:, 1],
-        position[:, 0],
-        logits,
-        (weight * output.depth[index][y, x]).sum(1).astype(np.float64),
-        (weight * output.depth_spread[index][y, x]).sum(1).astype(np.float64),
+    """Pool classes and depth of one species over the pixels near positions (column, (y, x))."""
+    logits = output.logits[index]
+    if not len(position):
+        none = np.empty(0)
+        return Peaks(none, none, np.empty((0, len(logits))), none, none)
+    near = _near(position, logits.shape[1:], sampling, decoding)
+    there = logits.reshape(len(logits), -1)[:, near.pixel].astype(np.float64)
+    weight, _ = near.weighted(atom_probability(there))
+    # What makes the probabilities of a pixel sum to 1 is the same for all classes.
+    pooled = near.sums(weight * there).T
+    z, z_spread = (
+        near.sums(weight * values[index].ravel()[near.pixel])
+        for values in (output.depth, output.depth_spread)
     )
+    normalised = pooled - logsumexp(pooled, axis=1, keepdims=True)
+    return Peaks(position[:, 1], position[:, 0], normalised, z, z_spread)

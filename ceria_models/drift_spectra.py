@@ -15,6 +15,8 @@ _FADING = 0.1
 _UPSAMPLED = 5
 """The correlation is evaluated on a grid this much finer than the band needs."""
 _NEWTON_STEPS = 6
+_NEGLIGIBLE = 50.0
+"""Logarithm of how much less probable than the best a place is that does not count."""
 
 Spectrum = NDArray[np.complex64]
 
@@ -168,9 +170,12 @@ class Spectra:
         penalty = 0.5 * (distance[0][:, None] ** 2 + distance[1] ** 2) / spread**2
         score = gain - penalty
         row, column = np.unravel_index(int(score.argmax()), gain.shape)
-        p = np.exp(score - score[row, column])
+        # What is less probable by this factor is lost in the rounding of the sums.
+        kept = np.flatnonzero(score > score[row, column] - _NEGLIGIBLE)
+        likely = np.divmod(kept, sizes[1])
+        p = np.exp(score.ravel()[kept] - score[row, column])
         p /= p.sum()
-        marginal = (p.sum(1), p.sum(0))
+        marginal = [np.bincount(at, p, size) for at, size in zip(likely, sizes, strict=True)]
         mean = [float(m @ d) for m, d in zip(marginal, distance, strict=True)]
         apart = [
             float(m @ (d - at) ** 2) - 0.25 * (n * self.sampling / size) ** 2

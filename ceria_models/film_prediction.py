@@ -18,8 +18,8 @@ from ceria_models.film_sites import (
 from ceria_models.film_staging import FilmStaging
 from ceria_models.film_tables import COLUMNS, FRAMES, READINGS, REFERENCE, SITES
 from ceria_models.film_writing import (
+    FrameRows,
     counts_of,
-    joined,
     numbered,
     reading_rows,
     rows_of_columns,
@@ -121,7 +121,9 @@ def _predict_chunk(
 ) -> None:
     """Read the frames of a chunk, and write its tables; that of the frames comes last."""
     film, samples = job.film, job.film.samples
-    columns, readings = [], []
+    like = _empty_tables(job)
+    columns = FrameRows(like[0], len(chunk) * (len(sites) + len(sites) // 4))
+    readings = FrameRows(like[1], len(chunk) * len(sites))
     counted: dict[int, dict[str, int]] = {}
     for number, image in usable(job, found.skipped, chunk):
         dose = found.survey.dose[number]
@@ -133,20 +135,19 @@ def _predict_chunk(
         reading = read_view(job.reader, view, mean, dose, places)
         if len(film) > 1:
             level = None if levels is None else levels.of_frame(view, shift)
-            readings.append(reading_rows(number, reading, numbers, level))
+            readings.add(reading_rows(number, reading, numbers, level))
         else:
-            readings.append(rows_of_columns(number, reading.columns))
+            readings.add(rows_of_columns(number, reading.columns))
             own = sites_of_reference(reading.columns)
             own.insert(4, _SEEN, np.ones(len(own), dtype=np.int64))
             staging.write_table(SITES, own)
         counted[number] = counts_of(reading.columns["species"])
         sample = None if samples is None else samples[number]
-        columns.append(numbered(number, reading.columns, sample))
+        columns.add(numbered(number, reading.columns, sample))
         job.tell("frames", number + 1, len(film), reused)
-    empty = _empty_tables(job)
-    staging.write_table(part(COLUMNS, chunk), joined([empty[0], *columns]))
+    staging.write_table(part(COLUMNS, chunk), columns.table())
     if job.is_film:
-        staging.write_table(part(READINGS, chunk), joined([empty[1], *readings]))
+        staging.write_table(part(READINGS, chunk), readings.table())
     staging.write_table(part(FRAMES, chunk), _frame_rows(job, found, chunk, counted))
 
 

@@ -14,6 +14,8 @@ from ceria_data.schema import SPECIES
 from ceria_models.film_tables import LEVEL
 from ceria_models.frame_reading import FrameReading
 
+_SPECIES = "species"
+
 
 def reading_rows(
     frame: int,
@@ -89,6 +91,64 @@ def numbered(frame: int, columns: pd.DataFrame, sample: int | None) -> pd.DataFr
     return columns
 
 
+class FrameRows:
+    """Rows of many frames, in one block of numbers that grows.
+
+    Tables of frames that are kept one by one lie between the arrays of the net, and what those
+    leave free is in pieces, too small for the next: the memory of the process grows.
+
+    Parameters
+    ----------
+    like : DataFrame
+        Its columns and types are those of the table; ``species`` is the only text.
+    expected : int
+        Rows that are expected.
+
+    Examples
+    --------
+    >>> one = pd.DataFrame({"frame": [4], "species": ["O"], "x_A": [1.5]})
+    >>> rows = FrameRows(one[:0], 1)
+    >>> rows.add(one)
+    >>> rows.add(one)
+    >>> rows.table()["species"].tolist(), len(rows.table())
+    (['O', 'O'], 2)
+    """
+
+    def __init__(self, like: pd.DataFrame, expected: int) -> None:
+        self._types = like.dtypes
+        self._block = np.empty((len(self._types), max(expected, 1)))
+        self._number = 0
+
+    def add(self, table: pd.DataFrame) -> None:
+        """Append the rows of a frame; columns are taken by their names."""
+        begin, end = self._number, self._number + len(table)
+        if end > self._block.shape[1]:
+            more = np.empty((len(self._types), max(end, 2 * self._block.shape[1])))
+            more[:, :begin] = self._block[:, :begin]
+            self._block = more
+        for values, name in zip(self._block, self._types.index, strict=True):
+            own = _codes_of(table[name]) if name == _SPECIES else table[name].to_numpy()
+            values[begin:end] = own
+        self._number = end
+
+    def table(self) -> pd.DataFrame:
+        """Make the table of all rows."""
+        values: dict[str, Any] = {}
+        for own, (name, dtype) in zip(self._block, self._types.items(), strict=True):
+            known = own[: self._number]
+            if name == _SPECIES:
+                words = np.array(SPECIES)[known.astype(np.int64)]
+                values[str(name)] = pd.array(words, dtype="str")
+            else:
+                values[str(name)] = known.astype(dtype)
+        return pd.DataFrame(values)
+
+
+def _codes_of(species: "pd.Series[Any]") -> NDArray[np.int64]:
+    codes: NDArray[np.int64] = pd.Index(SPECIES).get_indexer(pd.Index(species))
+    return codes
+
+
 def joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Join tables of frames; an empty one has no say in the types."""
     parts = list(tables)
@@ -114,6 +174,8 @@ def write_streamed(file: Path, tables: Iterable[pd.DataFrame]) -> None:
             writer.write_table(
                 pa.Table.from_pandas(table, schema=writer.schema, preserve_index=False)
             )
+            # Arrow keeps what it freed, some ten MiB, which the next part has no use for.
+            pa.default_memory_pool().release_unused()
     finally:
         if writer is not None:
             writer.close()

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from ceria_data.schema import SPECIES
 from ceria_models.contrast import net_input
-from ceria_models.decoding import Peaks, calibrated, column_rows, find_peaks, read_sites
+from ceria_models.decoding import (
+    Peaks,
+    calibrated,
+    column_rows,
+    find_peaks,
+    joined_peaks,
+    read_sites,
+)
 from ceria_models.errors import ImageError
 from ceria_models.model import Model, PixelOutput
 from ceria_models.resampling import Resampled, resample_counts
@@ -234,17 +241,14 @@ def _united(parts: list[Peaks]) -> Peaks:
     """Join the peaks of all tiles; one that two tiles found counts once."""
     if len(parts) == 1:
         return parts[0]
-    together = Peaks(
-        *(np.concatenate(values) for values in zip(*(vars(p).values() for p in parts), strict=True))
-    )
+    together = joined_peaks(parts)
     keep = np.ones(len(together), dtype=bool)
     order = np.argsort(together.y, kind="stable")
-    for rank, i in enumerate(order):
-        for j in order[rank + 1 :]:
-            if together.y[j] - together.y[i] > _SAME_PLACE:
-                break
-            if abs(together.x[j] - together.x[i]) < _SAME_PLACE:
-                keep[j] = False
+    y = together.y[order]
+    ends = np.searchsorted(y, y + _SAME_PLACE, side="right")
+    for rank in np.flatnonzero(ends > np.arange(len(y)) + 1):
+        later = order[rank + 1 : ends[rank]]
+        keep[later[np.abs(together.x[later] - together.x[order[rank]]) < _SAME_PLACE]] = False
     return together.keep(keep)
 
 

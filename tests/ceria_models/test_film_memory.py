@@ -1,0 +1,136 @@
+"""Memory of a film that is predicted: the same for ten frames and for many."""
+
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ceria_data.errors import FilmError
+from ceria_data.film import open_film
+from ceria_models.film_frames import frames_of
+from ceria_models.film_writing import FrameRows
+
+STATUS = Path("/proc/self/status")
+needs_linux = pytest.mark.skipif(
+    not STATUS.exists() or "RssAnon" not in STATUS.read_text(), reason="needs Linux"
+)
+
+
+def mapped_bytes():
+    """Pages of files that count as memory of this process."""
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith("RssFile"))
+    return 1024 * int(line.split()[1])
+
+
+@needs_linux
+def test_frames_that_were_read_from_a_file_do_not_stay(tmp_path):
+    file, size = tmp_path / "film.npy", 64 << 20
+    np.save(file, np.ones((size >> 17, 256, 256), dtype=np.uint16))
+    film = open_film(file)
+    next(frames_of(film, 0, 1))
+    before = mapped_bytes()
+    assert sum(int(image[0, 0]) for _, image in frames_of(film)) == len(film)
+    assert mapped_bytes() - before < size / 4
+
+
+def test_a_file_that_became_shorter_is_an_error_and_no_crash(tmp_path):
+    file = tmp_path / "film.npy"
+    np.save(file, np.ones((4, 16, 16), dtype=np.uint16))
+    film = open_film(file)
+    file.write_bytes(file.read_bytes()[:-600])
+    assert film.frames(0, 2).shape == (2, 16, 16)
+    with pytest.raises(FilmError, match="is it whole"):
+        film.frames(2, 4)
+    assert film.frames(1, 1).shape == (0, 16, 16)
+
+
+def table_of(frame, rows):
+    rng = np.random.default_rng(frame)
+    return pd.DataFrame(
+        {
+            "frame": np.full(rows, frame),
+            "species": pd.array(rng.choice(["Ce", "O"], rows), dtype="str"),
+            "x_A": rng.normal(size=rows),
+            "p_0": rng.normal(size=rows).astype(np.float32),
+        }
+    )
+
+
+def test_rows_of_frames_are_the_tables_joined():
+    """More rows than expected, none in some frames, and a type for each column."""
+    tables = [table_of(frame, rows) for frame, rows in enumerate((5, 0, 9, 40, 1))]
+    rows = FrameRows(tables[0][:0], 6)
+    for table in tables:
+        rows.add(table)
+    joined = pd.concat([t for t in tables if len(t)], ignore_index=True)
+    pd.testing.assert_frame_equal(rows.table(), joined, check_exact=True)
+    pd.testing.assert_frame_equal(FrameRows(tables[0][:0], 0).table(), tables[0][:0])
+
+
+def test_rows_of_frames_are_kept_in_one_piece():
+    """Pieces between the arrays of the net would leave what it frees in pieces."""
+    rows = FrameRows(table_of(0, 0), 2000)
+    rows.add(table_of(0, 40))
+    tracemalloc.start()
+    try:
+        for frame in range(1, 50):
+            rows.add(table_of(frame, 40))
+        traces = tracemalloc.take_snapshot().traces
+        kept = [one for one in traces if one.size > 100 and "ceria_models" in str(one.traceback)]
+    finally:
+        tracemalloc.stop()
+    assert len(kept) < 10
+    assert len(rows.table()) == 2000
+
+
+PREDICT = """
+import sys, threading
+from pathlib import Path
+import numpy as np
+import torch
+from ceria_models import DEFAULT
+from ceria_models.film_source import open_source
+from ceria_models.prediction_run import PredictionSettings, run_prediction
+from tests.ceria_models.make_film import film_of, intensity, line
+
+torch.set_num_threads(1)
+frames, folder = int(sys.argv[1]), Path(sys.argv[2])
+
+def anonymous():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("RssAnon")).split()[1]) // 1024
+
+seen = []
+def watch():
+    while not over.wait(0.02):
+        seen.append(anonymous())
+
+np.save(folder / "film.npy", film_of(intensity(), line(16, 1.0, 0.5)).repeat(frames // 16, axis=0))
+over = threading.Event()
+watching = threading.Thread(target=watch)
+watching.start()
+wanted = PredictionSettings(DEFAULT, pictures=0, force=True)
+run_prediction(open_source(folder / "film.npy", frame_time_s=0.1), 0.2, folder / "out", wanted)
+over.set()
+watching.join()
+print(max(seen))
+"""
+
+
+@pytest.mark.slow
+@needs_linux
+def test_the_memory_of_a_process_does_not_grow_with_the_film(tmp_path):
+    """All of it but mapped files, with the net that comes with the program."""
+    peaks = []
+    for frames in (320, 960):  # more than a chunk
+        folder = tmp_path / str(frames)
+        folder.mkdir()
+        command = [sys.executable, "-c", PREDICT, str(frames), str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout))
+    assert peaks[1] - peaks[0] < 20, peaks
