@@ -572,6 +572,14 @@ def test_memory_does_not_grow_with_the_frames(tmp_path, film, model, monkeypatch
     assert peaks[2] - peaks[1] < 60 * 64 * 80
 
 
+def test_a_film_of_few_frames_has_no_levels(tmp_path, film, model):
+    """The mean of a few frames is too noisy to learn from."""
+    run_prediction(source_of(film[[0, 1, 2, 3, 5]]), SAMPLING, tmp_path / "out", settings(model))
+    tables = tables_of(tmp_path / "out")
+    assert tables["readings.parquet"]["level"].isna().all()
+    assert "level_spread" not in tables["sites.parquet"]
+
+
 def test_an_atom_that_leaves_shows_in_the_levels_and_is_an_event(tmp_path):
     """Half-way a column of n Ce loses an n-th of its contrast; at 150 e-/Å² no frame shows it."""
     from ceria_data.dataset import open_dataset

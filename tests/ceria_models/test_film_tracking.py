@@ -1,6 +1,7 @@
 """A folder of a predicted film becomes tracks, events, rates and structures."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -159,6 +160,46 @@ def test_confidence_is_honest_where_readings_are_biased(tmp_path):
     assert known.calibration_error < 0.1
     assert unknown.calibration_error > 0.15  # what happens without the offsets
     assert unknown.confidence > 0.95
+
+
+def with_levels(film, folder, levels, preparation):
+    """Put levels beside readings that say nothing."""
+    flat = np.full_like(film.p, 1 / film.p.shape[2])
+    replace(film, p=flat).write(folder)
+    readings = pd.read_parquet(folder / "readings.parquet")
+    level = levels[readings["site"], readings["frame"]].astype(np.float32)
+    readings.assign(level=level).to_parquet(folder / "readings.parquet", index=False)
+    facts = json.loads((folder / "prediction.json").read_text())
+    (folder / "prediction.json").write_text(json.dumps(facts | {"preparation": preparation}))
+
+
+def test_levels_alone_find_the_events(active, tmp_path):
+    film, _ = active
+    with_levels(film, tmp_path, film.x, {})
+    facts, _ = run_tracking(tmp_path)
+    told = json.loads((tmp_path / "track.json").read_text())
+    assert told["judged_by_levels"] == {
+        species: int((film.sites["species"] == species).sum()) for species in ("Ce", "O")
+    }
+    truth = with_places(film.events, film.sites[["x_A", "y_A"]].to_numpy())
+    events = table(tmp_path, "events")
+    score = score_events(events[events["species"] == "Ce"], truth[truth["species"] == "Ce"], 10.0)
+    assert score.recall >= 0.9
+    assert score.precision >= 0.9
+
+
+def test_frames_of_a_running_sum_are_no_new_electrons(calm, tmp_path):
+    """Six frames share an electron: their levels wander together, and nothing has happened."""
+    film, _ = calm
+    running = np.stack([film.x[:, i : 290 + i] for i in range(6)]).mean(axis=0)
+    frames = film.frames.iloc[:290]
+    short = replace(film, p=film.p[:, :290], frames=frames, z=film.z[:, :290])
+    for name, preparation in (("sum", {"running": 6}), ("frames", {"running": 1})):
+        (tmp_path / name).mkdir()
+        with_levels(short, tmp_path / name, running, preparation)
+        run_tracking(tmp_path / name)
+    assert len(table(tmp_path / "sum", "events")) <= 1
+    assert len(table(tmp_path / "frames", "events")) > 5
 
 
 def test_columns_that_read_between_two_counts_do_not_change():
