@@ -176,7 +176,7 @@ def with_levels(film, folder, levels, preparation):
 def test_levels_alone_find_the_events(active, tmp_path):
     film, _ = active
     with_levels(film, tmp_path, film.x, {})
-    facts, _ = run_tracking(tmp_path)
+    run_tracking(tmp_path)
     told = json.loads((tmp_path / "track.json").read_text())
     assert told["judged_by_levels"] == {
         species: int((film.sites["species"] == species).sum()) for species in ("Ce", "O")
