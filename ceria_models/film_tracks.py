@@ -14,6 +14,7 @@ from ceria_data.schema import SPECIES
 from ceria_models.evidence import level_spread
 from ceria_models.film_chain import Columns, FilmChain, fit_chain, smoothed_blocks
 from ceria_models.film_tables import FilmTables, Readings
+from ceria_models.level_scale import level_scale
 from ceria_models.tracked_sites import TrackedSites
 from ceria_models.tracking_settings import TrackingSettings
 
@@ -114,6 +115,7 @@ def write_tracks(
             rows = np.flatnonzero(sites["species"] == species)
             if not len(rows):
                 continue
+            _steady(readings, found.rows[rows], spread, times)
             columns = Columns(
                 readings.p, found.rows[rows], times, dose, readings.level, spread, tables.mean_p
             )
@@ -143,6 +145,14 @@ def write_tracks(
         if not n_sites:
             writer.write_table(schema.empty_table())
     return tracked
+
+
+def _steady(readings: Readings, rows: NDArray[np.int64], spread: Floats, times: Floats) -> None:
+    """Divide the levels of a species by their common scale, in place."""
+    level = readings.level
+    scale = level_scale(level[rows], spread[rows], times)
+    for row in rows:
+        level[row] /= scale
 
 
 def _overlap(tables: FilmTables) -> int:

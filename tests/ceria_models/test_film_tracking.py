@@ -202,6 +202,15 @@ def test_frames_of_a_running_sum_are_no_new_electrons(calm, tmp_path):
     assert len(table(tmp_path / "frames", "events")) > 5
 
 
+def test_an_image_that_gets_stronger_makes_no_events(calm, tmp_path):
+    """Focus that drifts changes all levels alike, here by a fifth: of five atoms that is one."""
+    film, _ = calm
+    scale = np.linspace(0.9, 1.1, film.x.shape[1])
+    with_levels(film, tmp_path, film.x * scale, {})
+    run_tracking(tmp_path)
+    assert len(table(tmp_path, "events")) <= 1
+
+
 def test_columns_that_read_between_two_counts_do_not_change():
     reading = 3.5 + np.random.default_rng(0).normal(0, 0.5, (20, 150))
     p = np.exp(-((reading[..., None] - np.arange(8)) ** 2) / 0.3)
