@@ -2,12 +2,16 @@
 
     python benchmarks/levels.py steps DATASET FOLDER    # films of DATASET predicted in FOLDER
     python benchmarks/levels.py thick DATASET [--images N] [--split NAME]
+    ceria-data build benchmarks/focus.yaml --out focus && python benchmarks/levels.py focus focus
 
 `steps`: at each event of the films in FOLDER (benchmarks/films.py predict) the noise-free frames
 before and after tell d', of an observer who knows both, and the step of the level in them over
 its scatter in the recorded frames. `thick`: still images of all thicknesses, each recorded 24
 times at 300 e-/Å², 40 to 95 Å overfocus: counts and confidence of the net, given the mean of the
-24, and of tracking with levels; and changes that tracking finds where there are none.
+24, and of tracking with levels; and changes that tracking finds where there are none. `focus`:
+levels in two noise-free images of one particle at the least and most defocus, atom images
+learned from the mean of both: their difference, and what is left of it when the factor that all
+columns of a species have in common is taken off.
 """
 
 import argparse
@@ -190,6 +194,44 @@ def thick(arguments):
     show(pd.concat(found), changes, seconds)
 
 
+def focus(arguments):
+    """Compare the levels of particles between two values of defocus."""
+    model = from_pretrained(DEFAULT)
+    reader = Reader(model, open_runtime(model))
+    dataset = open_dataset(arguments.dataset, "train")
+    print("| particle | focus [Å] | species | atoms | difference, rms | factor | left, rms |")
+    print("|---" * 7 + "|")
+    for particle, own in dataset.samples.groupby("structure"):
+        rows = [
+            int(dataset.samples.index.get_loc(at)) for at in own["defocus_A"].sort_values().index
+        ]
+        for inward in (0, 2, 4):
+            ends = [dataset[row] for row in (rows[inward], rows[-1 - inward])]
+            far = ends[1].parameters["defocus_A"] - ends[0].parameters["defocus_A"]
+            sampling = ends[0].parameters["sampling_A"]
+            images = [DOSE * sampling**2 * end.intensity.astype(np.float32) for end in ends]
+            mean = (images[0] + images[1]) / 2
+            view = view_of(mean, sampling, model)
+            listed = read_view(reader, view, float(mean.mean()), DOSE_OF_MEAN, NOWHERE).columns
+            sites = listed[["species", "x_A", "y_A"]].reset_index(drop=True)
+            sites.insert(0, "site", np.arange(len(sites)))
+            reading, levels = mean_reading(model, reader, mean, sampling, sites, DOSE_OF_MEAN)
+            first, last = (
+                levels.of_frame(view_of(image, sampling, model), (0.0, 0.0)) for image in images
+            )
+            for species in SPECIES:
+                mine = (sites["species"] == species).to_numpy()
+                n = reading.p[species] @ np.arange(reading.p[species].shape[1])
+                change = (last - first)[mine]
+                n, change = n[np.isfinite(change)], change[np.isfinite(change)]
+                factor = (change @ n) / (n @ n)
+                print(
+                    f"| {particle} | {far:.1f} | {species} | {n.mean():.1f} | "
+                    f"{np.sqrt(np.mean(change**2)):.2f} | {factor:+.3f} | "
+                    f"{np.sqrt(np.mean((change - factor * n) ** 2)):.2f} |"
+                )
+
+
 def true_counts(columns, sites, species):
     """Give the true counts at sites; none where no column of the species stands."""
     own = columns[columns["species"] == species]
@@ -226,6 +268,9 @@ def main():
     one.add_argument("--images", type=int, default=40)
     one.add_argument("--split", default="validation")
     one.set_defaults(run=thick)
+    one = commands.add_parser("focus")
+    one.add_argument("dataset")
+    one.set_defaults(run=focus)
     arguments = parser.parse_args()
     arguments.run(arguments)
 
