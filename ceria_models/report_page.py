@@ -115,10 +115,10 @@ def as_script(value: Any) -> str:
 
 
 def packed_counts(traces: Traces) -> str:
-    """Pack the six arrays of traces, each (site, time), as base64 of gzip."""
+    """Pack the seven arrays of traces, each (site, time), as base64 of gzip."""
     arrays = (
         traces.occupancy, traces.confidence, traces.low, traces.high, traces.reading,
-        traces.reading_confidence,
+        traces.reading_confidence, traces.level,
     )  # fmt: skip
     return _base64(gzip.compress(b"".join(array.tobytes() for array in arrays), 7, mtime=0))
 

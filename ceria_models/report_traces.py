@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ceria_models.errors import FilmTableError
-from ceria_models.film_tables import READINGS, TRACKS, open_long_table
+from ceria_models.film_tables import LEVEL, READINGS, TRACKS, open_long_table
 from ceria_models.report_tables import PredictedFilm
 
 MISSING = 255
@@ -37,6 +37,8 @@ class Traces:
     reading : array of uint8
         Most probable number as one frame alone tells.
     reading_confidence : array of uint8
+    level : array of uint8
+        Level in one frame, in sixteenths of an atom above -2; 255 where there is none.
     stride : int
         Every how many frames; frames that were asked for are there besides.
     """
@@ -48,6 +50,7 @@ class Traces:
     high: NDArray[np.uint8]
     reading: NDArray[np.uint8]
     reading_confidence: NDArray[np.uint8]
+    level: NDArray[np.uint8]
     stride: int
 
     @property
@@ -106,18 +109,20 @@ def read_traces(
         smooth.high,
         single.count,
         single.confidence,
+        single.level,
         stride,
     )
 
 
 @dataclass(frozen=True)
 class _Counts:
-    """Most probable counts and their intervals, (site, time)."""
+    """Most probable counts, their intervals, and levels where the table has them, (site, time)."""
 
     count: NDArray[np.uint8]
     confidence: NDArray[np.uint8]
     low: NDArray[np.uint8]
     high: NDArray[np.uint8]
+    level: NDArray[np.uint8]
 
     @classmethod
     def read(cls, file: Path, frames: NDArray[Any], n_sites: int, n_frames: int) -> "_Counts":
@@ -128,9 +133,10 @@ class _Counts:
         place = np.full(n_frames, -1)
         place[frames] = np.arange(len(frames))
         empty = np.full((n_sites, len(frames)), MISSING, np.uint8)
-        found = cls(empty, np.zeros_like(empty), empty.copy(), empty.copy())
+        found = cls(empty, np.zeros_like(empty), *(empty.copy() for _ in range(3)))
+        leveled = [LEVEL] if LEVEL in names else []
         try:
-            for part in table.iter_batches(_BATCH, columns=["site", "frame", *classes]):
+            for part in table.iter_batches(_BATCH, columns=["site", "frame", *classes, *leveled]):
                 found._take(part, classes, place, file)
         except (OSError, pa.ArrowException) as error:
             raise FilmTableError(f"{file} cannot be read: {error}") from error
@@ -152,8 +158,23 @@ class _Counts:
         p = np.stack([part.column(name).to_numpy()[keep] for name in classes], axis=1)
         known = np.isfinite(p).all(axis=1)
         p, at = p[known], (site[keep][known], place[frame[keep][known]])
+        if LEVEL in part.schema.names:
+            level = part.column(LEVEL).to_numpy(zero_copy_only=False)  # none is null there
+            self.level[at] = packed_level(level[keep][known])
         below = np.cumsum(p, axis=1) / np.maximum(p.sum(axis=1, keepdims=True), 1e-12)
         self.count[at] = p.argmax(axis=1)
         self.confidence[at] = np.rint(255 * np.clip(p.max(axis=1), 0, 1))
         self.low[at] = (below >= _TAIL).argmax(axis=1)
         self.high[at] = (below >= 1 - _TAIL).argmax(axis=1)
+
+
+def packed_level(level: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Pack levels [atoms] into bytes: sixteenths above -2, and 255 for none.
+
+    Examples
+    --------
+    >>> packed_level(np.array([-9.0, 0.0, 3.5, 99.0, np.nan])).tolist()
+    [0, 32, 88, 254, 255]
+    """
+    sixteenths = np.clip(np.rint(16 * (level + 2)), 0, MISSING - 1)
+    return np.where(np.isfinite(level), sixteenths, MISSING).astype(np.uint8)

@@ -8,16 +8,17 @@ const n = sites.species.length, T = traces.frames.length;
 const state = { at: 0, view: "averaged", site: -1, event: -1, zoom: 1, playing: 0,
                 species: new Set(["Ce"]) };
 
-// ---- counts: six arrays of bytes, (site, time), packed with gzip
+// ---- counts: seven arrays of bytes, (site, time), packed with gzip
 async function unpack(text) {
   const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   const all = new Uint8Array(await new Response(stream).arrayBuffer());
-  const names = ["occupancy", "confidence", "low", "high", "reading", "readingConfidence"];
+  const names = ["occupancy", "confidence", "low", "high", "reading", "readingConfidence", "level"];
   return Object.fromEntries(names.map((name, i) => [name, all.subarray(i * n * T, (i + 1) * n * T)]));
 }
 const counts = await unpack($("counts").textContent.trim());
 const MISSING = 255;
+const levelAt = (i) => counts.level[i] / 16 - 2;
 const timeOf = new Map(traces.frames.map((frame, i) => [frame, i]));
 const column = (i) => traces.frames.length ? timeOf.get(shown.frames[i]) : -1;
 
@@ -195,18 +196,23 @@ function trace() {
   }
   svg.style.display = "block";
   const base = site * T, species = sites.species[site], at = [];
+  const leveled = counts.level.subarray(base, base + T).some((v) => v !== MISSING);
   let least = 99, most = 0;
   for (let t = 0; t < T; t++) if (counts.occupancy[base + t] !== MISSING) {
     at.push(t);
     least = Math.min(least, counts.low[base + t]); most = Math.max(most, counts.high[base + t]);
-    const read = counts.reading[base + t];
+    const read = leveled && page.tracked ? MISSING : counts.reading[base + t];
+    if (leveled && page.tracked && counts.level[base + t] !== MISSING) {
+      least = Math.min(least, Math.round(levelAt(base + t))); most = Math.max(most, Math.round(levelAt(base + t)));
+    }
     if (read !== MISSING) { least = Math.min(least, read); most = Math.max(most, read); }
   }
   const own = events.filter((e) => e.site_from === site || e.site_to === site);
   $("trace-words").textContent = !at.length ? `Column ${site} is not in the field.` :
     `Column ${site}, ${species}${sites.place[site] ? ", " + sites.place[site] : ""}, at x ${sites.x[site].toFixed(1)}, y ${sites.y[site].toFixed(1)} Å: ` +
     `${own.length} event${own.length === 1 ? "" : "s"}. ` + (page.tracked ?
-      "Line: most probable count from all frames; band: 90 % interval; dots: single frames, fainter where less sure." :
+      "Line: most probable count from all frames; band: 90 % interval; " + (leveled ?
+      "dots: level of single frames, the atoms that the contrast amounts to." : "dots: single frames, fainter where less sure.") :
       "Dots and band: count and 90 % interval of single frames; the film was not tracked.");
   if (!at.length) return;
   least = Math.max(0, least - 1); most += 1;
@@ -232,7 +238,11 @@ function trace() {
     return `V${y}H${(k ? x[k] : x[0] - wide).toFixed(1)}`;
   }).join("");
   add(svg, "path", { class: "band", d: steps(counts.high) + back + "Z" });
-  for (const [from, to, opacity] of [[0, 0.4, 0.35], [0.4, 0.7, 0.65], [0.7, 1.01, 1]]) {
+  if (leveled && page.tracked) {
+    const d = at.filter((t) => counts.level[base + t] !== MISSING)
+      .map((t) => `M${xOf(traces.time[t]).toFixed(1)} ${yOf(Math.max(least, levelAt(base + t))).toFixed(1)}h0`);
+    add(svg, "path", { class: "dots", d: d.join(""), "stroke-width": T > 600 ? 2 : T > 150 ? 3 : 5 });
+  } else for (const [from, to, opacity] of [[0, 0.4, 0.35], [0.4, 0.7, 0.65], [0.7, 1.01, 1]]) {
     const d = at.filter((t) => {
       const p = counts.readingConfidence[base + t] / 255;
       return counts.reading[base + t] !== MISSING && p >= from && p < to;
@@ -362,9 +372,10 @@ function tableOf(name) {
     return csv(["site", "species", "x_A", "y_A"], sites.species.map((s, i) => [i, s, sites.x[i], sites.y[i]]));
   const at = (key, t) => counts[key][state.site * T + t];
   const rows = traces.frames.map((frame, t) => [frame, t]).filter(([, t]) => at("occupancy", t) !== MISSING);
-  return csv(["site", "frame", "time_s", "occupancy", "confidence", "low_90", "high_90", "one_frame", "one_frame_confidence"],
+  return csv(["site", "frame", "time_s", "occupancy", "confidence", "low_90", "high_90", "one_frame", "one_frame_confidence", "level"],
     rows.map(([frame, t]) => [state.site, frame, traces.time[t], at("occupancy", t), (at("confidence", t) / 255).toFixed(3),
-      at("low", t), at("high", t), at("reading", t), (at("readingConfidence", t) / 255).toFixed(3)]));
+      at("low", t), at("high", t), at("reading", t), (at("readingConfidence", t) / 255).toFixed(3),
+      at("level", t) === MISSING ? "" : (at("level", t) / 16 - 2).toFixed(2)]));
 }
 window.ceriaTable = tableOf;
 for (const button of document.querySelectorAll("[data-table]")) button.addEventListener("click", () => {

@@ -53,7 +53,7 @@ def content(page):
 def unpacked(page, content):
     n, times = len(content["sites"]["species"]), len(content["traces"]["frames"])
     packed = gzip.decompress(b64decode(element(page, "counts")))
-    return np.frombuffer(packed, np.uint8).reshape(6, n, times)
+    return np.frombuffer(packed, np.uint8).reshape(7, n, times)
 
 
 def test_the_page_holds_tables_and_counts(folder):
@@ -67,13 +67,17 @@ def test_the_page_holds_tables_and_counts(folder):
     assert [e["kind"] for e in told["events"]] == list(events["kind"])
     assert [e["site_to"] for e in told["events"]] == list(events["site_to"])
     tracks = pd.read_parquet(folder / "tracks.parquet").sort_values(["site", "frame"])
-    occupancy, confidence, low, high, reading, _ = unpacked(page, told)
+    occupancy, confidence, low, high, reading, _, level = unpacked(page, told)
     assert (occupancy.ravel() == tracks["occupancy"]).all()
     assert confidence.ravel() / 255 == pytest.approx(tracks["confidence"], abs=0.002)
     assert ((low <= occupancy) & (occupancy <= high)).all()
     single = pd.read_parquet(folder / "readings.parquet").sort_values(["site", "frame"])
     classes = single[[f"p_{i}" for i in range(15)]].to_numpy()
     assert (reading.ravel() == classes.argmax(1)).all()
+    known = np.isfinite(single["level"].to_numpy())
+    assert 0 < known.sum() < len(known)
+    assert (level.ravel()[~known] == 255).all()
+    assert level.ravel()[known] / 16 - 2 == pytest.approx(single["level"][known], abs=0.04)
 
 
 def test_intervals_hold_ninety_percent(folder, tmp_path):
@@ -171,7 +175,7 @@ def test_without_track_the_counts_are_those_of_frames(tmp_path, plain):
     told = content(page)
     assert told["tracked"] is False
     assert "track has not run" in facts["notes"][0]
-    occupancy, _, _, _, reading, _ = unpacked(page, told)
+    occupancy, _, _, _, reading, *_ = unpacked(page, told)
     assert (occupancy == reading).all()
 
 
@@ -312,7 +316,7 @@ def test_a_long_film_stays_below_twenty_megabytes(folder):
     steady = np.repeat(rng.integers(1, 9, (500, 1)), len(kept), axis=1).astype(np.uint8)
     sure = rng.integers(200, 255, size).astype(np.uint8)
     noisy = (steady + rng.integers(0, 3, size)).astype(np.uint8)
-    traces = Traces(kept, steady, sure, steady, steady, noisy, sure, 5)
+    traces = Traces(kept, steady, sure, steady, steady, noisy, sure, noisy * 16, 5)
     page = page_of(long, traces, shown, [])
     assert len(page.encode()) < 20_000_000
     assert f"{len(shown.frames)} of 10,000" in page

@@ -100,6 +100,12 @@ def test_a_click_on_a_column_shows_its_trace(browser):
     assert "Column 9, Ce" in browser.run("document.querySelector('#trace-words').textContent")
     for part in ("line", "band", "dots", "now"):
         assert browser.run(f"document.querySelector('#trace .{part}').getAttribute('d').length") > 9
+    words = "document.querySelector('#trace-words').textContent"
+    assert "level of single frames" in browser.run(words)
+    page = "JSON.parse(document.querySelector('#content').textContent).sites.species"
+    browser.choose("#site", str(browser.run(f"{page}.indexOf('O')")))
+    assert "fainter where less sure" in browser.run(words)
+    browser.choose("#site", "9")
     x, y = browser.middle("#trace")
     browser.click(x, y)
     assert browser.run("Number(document.querySelector('#frame').value)") in (10, 11, 12)
