@@ -191,7 +191,7 @@ def read_readings(tables: FilmTables, scratch: Path) -> Readings:
             spread[site, row] = batch["z_spread_A"].to_numpy(zero_copy_only=False)
             if leveled:
                 level[site, row] = batch[LEVEL].to_numpy(zero_copy_only=False)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise FilmTableError(
             f"{tables.folder / READINGS} cannot be read to its end: {error}; predict again"
         ) from error

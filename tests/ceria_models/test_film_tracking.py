@@ -371,6 +371,9 @@ def test_wrong_folders_and_damaged_tables(tmp_path):
     readings.assign(p_1=5.0).to_parquet(folder / "readings.parquet")
     with pytest.raises(FilmTableError, match="expected probabilities that sum to 1"):
         run_tracking(folder)
+    readings.assign(level="much").to_parquet(folder / "readings.parquet")
+    with pytest.raises(FilmTableError, match=r"readings\.parquet cannot be read to its end"):
+        run_tracking(folder)
     readings.drop(columns="p_14").to_parquet(folder / "readings.parquet")
     with pytest.raises(TrackingError, match="classes 0 to 13"):
         run_tracking(folder)
