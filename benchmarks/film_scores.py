@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ceria_data.schema import SPECIES
-from ceria_models.film_scoring import as_changes, score_events, with_places
+from ceria_models.film_scoring import as_changes, lasting, score_events, with_places
 
 WINDOWS = {"Ce": 0.2, "O": 0.5}
 SAME_COLUMN = 0.9
@@ -183,8 +183,11 @@ def event_sums(truth, found, site_places, species):
         truth.seconds,
         window=window,
     )
-    lasting = score_events(
-        as_changes(mine, site_places), lasting_changes(told, truth), truth.seconds, window=window
+    stay = score_events(
+        as_changes(mine, site_places),
+        as_changes(lasting(told, truth.seconds, LASTING_S), truth.places),
+        truth.seconds,
+        window=window,
     )
     error = 0.0 if np.isnan(events.time_error_s) else events.time_error_s
     return {
@@ -196,35 +199,11 @@ def event_sums(truth, found, site_places, species):
         "changes_both": 2 * changes.n_right,
         "changes_true_and_found": changes.n_true + changes.n_found,
         "changes_false": changes.n_found - changes.n_right,
-        "lasting": lasting.n_true,
-        "lasting_found": lasting.n_right,
+        "lasting": stay.n_true,
+        "lasting_found": stay.n_right,
         "time_squares": events.n_right * error**2,
         "seconds": truth.seconds,
     }
-
-
-def lasting_changes(events, truth):
-    """List the losses and gains after which the column stays as it is for a second or more."""
-    times = {}
-    for row in events.itertuples():
-        for site in {row.site_from, row.site_to} - {-1}:
-            times.setdefault(site, []).append(row.time_s)
-
-    def stays(site, time):
-        later = [other for other in times.get(site, []) if other > time]
-        return min([*later, truth.seconds]) - time >= LASTING_S
-
-    kept = events.assign(
-        site_from=[
-            s if s >= 0 and stays(s, t) else -1
-            for s, t in zip(events["site_from"], events["time_s"], strict=True)
-        ],
-        site_to=[
-            s if s >= 0 and stays(s, t) else -1
-            for s, t in zip(events["site_to"], events["time_s"], strict=True)
-        ],
-    )
-    return as_changes(kept, truth.places)
 
 
 def vacancies_of(truth, p, sites, species):

@@ -37,8 +37,8 @@ from ceria_models.tracking_settings import load_settings
 
 DOSE, FRAMES, DOSE_OF_MEAN = 300.0, 24, 3000.0
 AROUND, SAME_COLUMN = 5, 0.8
-NEAR = {"Ce": 1.6, "O": 1.6}
-"""Å around a column within which an event of a pair of columns counts for it."""
+NEAR = 1.6
+"""Å around a column within which the image of an event between two counts for it."""
 
 
 def mean_reading(model, reader, mean, sampling, sites, dose):
@@ -113,7 +113,7 @@ def film_steps(dataset, particle, folder, model, reader):
             site = int(mine["site"].iloc[apart.argmin()])
             step = sign * (level[last, site].mean() - level[first, site].mean())
             if apart.min() < SAME_COLUMN and np.isfinite(step):
-                best = distance(*images, place, sampling, electrons, NEAR[event.species])
+                best = distance(*images, place, sampling, electrons, NEAR)
                 rows.append((event.species, best, step / spread[site], step, spread[site]))
     return rows
 

@@ -100,13 +100,41 @@ class AtomImages:
     terms: dict[str, Floats]
 
     def column(self, species: str, count: Floats, distance: Floats) -> Floats:
-        """Give what a column of `count` atoms adds at a distance [Å]."""
+        """Give what columns add to an image, in units of its mean.
+
+        Parameters
+        ----------
+        species : str
+            One that could be learned.
+        count : array of float64, shape (entry,)
+            Atoms of the column.
+        distance : array of float64, shape (entry,)
+            From its middle [Å].
+
+        Returns
+        -------
+        array of float64, shape (entry,)
+        """
         radial = self.terms[species] @ _gaussians(distance).T
         value: Floats = (_powers(count).T * radial).sum(axis=0)
         return value
 
     def atom(self, species: str, count: Floats, distance: Floats) -> Floats:
-        """Give what the last of `count` atoms, at least one, adds at a distance [Å]."""
+        """Give what the last atoms of columns add to an image, in units of its mean.
+
+        Parameters
+        ----------
+        species : str
+            One that could be learned.
+        count : array of float64, shape (entry,)
+            Atoms of the column; of less than one, as of one.
+        distance : array of float64, shape (entry,)
+            From its middle [Å].
+
+        Returns
+        -------
+        array of float64, shape (entry,)
+        """
         last = np.maximum(count, 1.0)
         return self.column(species, last, distance) - self.column(species, last - 1, distance)
 
@@ -148,7 +176,7 @@ def learn_atom_images(
     >>> (found.atom("Ce", np.full(2, 2.0), np.array([0.0, 0.6])) * image.mean()).round(2)
     array([0.2 , 0.08])
     """
-    part = _fullest(np.concatenate([places[s] for s in SPECIES]), mean.shape, sampling)
+    part = _part_around(np.concatenate([places[s] for s in SPECIES]), mean.shape, sampling)
     own = np.asarray(mean[part], dtype=np.float64)
     corner = np.array([p.start for p in part]) * sampling
     scale = float(own.mean())
@@ -198,8 +226,8 @@ def _regressors(window: Window, counts: Floats, size: int) -> Floats:
     return together
 
 
-def _fullest(places: Floats, shape: tuple[int, ...], sampling: float) -> tuple[slice, slice]:
-    """Choose the part of a large image around the middle of its columns."""
+def _part_around(places: Floats, shape: tuple[int, ...], sampling: float) -> tuple[slice, slice]:
+    """Cut the part of a large image that lies around the middle of its columns."""
     middle = np.median(places, axis=0) / sampling if len(places) else np.array(shape) / 2
     parts = []
     for at, n in zip(middle, shape, strict=True):

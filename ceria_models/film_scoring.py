@@ -198,6 +198,47 @@ def as_changes(events: pd.DataFrame, places: Floats) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def lasting(events: pd.DataFrame, stop_s: float, least_s: float) -> pd.DataFrame:
+    """Keep the changes after which a column stays as it is for a time.
+
+    Parameters
+    ----------
+    events : DataFrame
+        time_s, site_from, site_to; -1 for no site.
+    stop_s : float
+        Time of the last frame [s].
+    least_s : float
+        How long the column has to stay as it is [s].
+
+    Returns
+    -------
+    DataFrame
+        The same events; sites whose next change, or the end of the film, comes sooner are -1.
+
+    Examples
+    --------
+    Site 1 gains an atom and loses it after half a second:
+
+    >>> events = pd.DataFrame({"time_s": [1.0, 1.5], "site_from": [0, 1], "site_to": [1, -1]})
+    >>> kept = lasting(events, 10.0, 1.0)
+    >>> kept["site_from"].tolist(), kept["site_to"].tolist()
+    ([0, 1], [-1, -1])
+    >>> lasting(events, 2.0, 1.0)["site_from"].tolist()
+    [0, -1]
+    """
+    times = events["time_s"].to_numpy(float)
+    ends = {name: events[name].to_numpy(np.int64) for name in ("site_from", "site_to")}
+    kept = {}
+    for name, sites in ends.items():
+        stays = np.empty(len(sites), dtype=bool)
+        for row, (site, time) in enumerate(zip(sites, times, strict=True)):
+            touched = (ends["site_from"] == site) | (ends["site_to"] == site)
+            later = times[touched & (times > time)]
+            stays[row] = later.min(initial=stop_s) - time >= least_s
+        kept[name] = np.where(stays, sites, NOWHERE)
+    return events.assign(**kept)
+
+
 def score_counts(p: NDArray[np.floating], truth: NDArray[np.integer]) -> CountScore:
     """Compare counts and their confidence with the truth.
 

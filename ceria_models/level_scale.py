@@ -1,4 +1,4 @@
-"""The scale of levels over time: what focus and tilt do to all columns of a species alike."""
+"""The scale of levels over time: what focus does to all columns of a species alike."""
 
 import numpy as np
 from numpy.typing import NDArray
