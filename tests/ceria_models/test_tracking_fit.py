@@ -45,7 +45,7 @@ def test_no_film_is_refused():
 
 def test_the_settings_of_the_package_say_where_they_come_from(tmp_path):
     settings = load_settings()
-    assert set(settings.fitted) == {"net", "dataset", "command", "films"}
+    assert set(settings.fitted) == {"net", "dataset", "command", "films", "levels"}
     for species, evidence in settings.evidence.items():
         assert sum(evidence.prior) == pytest.approx(1, abs=1e-6)
         assert len(evidence.prior) == 15
