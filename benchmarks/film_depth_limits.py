@@ -41,6 +41,7 @@ class FirstStructure:
 
     @classmethod
     def of(cls, dataset, particle):
+        """Make it again from the config."""
         config = load_config(str(dataset.folder / "config.yaml"))
         first = int(dataset.samples.query("particle == @particle")["structure"].min())
         planes = int(dataset.manifest["n_planes"])
@@ -59,6 +60,7 @@ class FirstStructure:
         )
 
     def step_of(self, species):
+        """Give the distance of the atoms of a column along the beam [Å]."""
         return float(column_repeat(self.structure, SPECIES.index(species), self.config)[2])
 
     def moves_of(self, column):
@@ -120,7 +122,7 @@ def informations(moves, sampling):
 
 
 def per_step(moves, sampling, step):
-    """The same as `information`, from a whole step of the lattice instead of the derivative."""
+    """Compute `information` from a whole step of the lattice instead of the derivative."""
     values = []
     for change in moves.steps:
         changes = np.concatenate([change[None] / step, moves.across])
@@ -154,9 +156,8 @@ def joint_bounds(film, sampling, dose):
     slopes = np.zeros((kinds, number, *intensity.shape), np.float32)
     for i, (_, column) in enumerate(film.columns.iterrows()):
         patch, moves = film.moves_of(column)
-        y, x = (n + first for n, first in zip(np.indices(patch.field.shape), patch.first_pixel[:],
-                                              strict=True))  # fmt: skip
         inside = patch.inside(field_of(film.config))
+        y, x = np.indices(patch.field.shape) + np.array(patch.first_pixel)[:, None, None]
         for kind, change in enumerate([moves.along, *moves.across, moves.ends[1]]):
             slopes[kind, i, y[inside], x[inside]] = change[inside]
     matrix = dose * fisher_information(intensity, slopes.reshape(-1, *intensity.shape), sampling)

@@ -16,10 +16,10 @@ bootstrap over films. `fit` makes settings of `ceria-models track` from predicte
 truth, those of the splits validation; `predict --settings SETTINGS` tracks
 again with them. `depth` compares first and last atom of every column that has some, in every
 interval between events, with the structure at its middle, and gives the bound of the ideal
-observer beside it; `jointly` computes that bound for all columns of a film at once. `still` counts the changes that are
-found where there are none, with the packaged settings and without offsets of a half, on the
-splits validation. `observer` writes a folder for each film as `predict` does, read by the ideal
-observer instead of a net; `score` takes them too.
+observer beside it; `jointly` computes that bound for all columns of a film at once. `still`
+counts the changes that are found where there are none, with the packaged settings and without
+offsets of a half, on the splits validation. `observer` writes a folder for each film as `predict`
+does, read by the ideal observer instead of a net; `score` takes them too.
 """
 
 import argparse
