@@ -7,6 +7,7 @@ does without that: all columns of a film at once, all of them unknown.
 """
 
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,7 @@ class FirstStructure:
     image: object
 
     @classmethod
-    def of(cls, dataset, particle):
+    def of(cls, dataset, particle, phonons=PHONONS):
         """Make it again from the config."""
         config = load_config(str(dataset.folder / "config.yaml"))
         first = int(dataset.samples.query("particle == @particle")["structure"].min())
@@ -55,7 +56,7 @@ class FirstStructure:
             config=config,
             structure=labels.particle.structures[0],
             columns=columns[columns["in_field"] & (columns["occupancy"] > 0)],
-            whole=replace(whole, positions=whole.positions[:PHONONS]),
+            whole=replace(whole, positions=whole.positions[:phonons]),
             image=labels.images[0],
         )
 
@@ -83,10 +84,19 @@ class FirstStructure:
         return to_host(form_image(wave, self.image, field)).astype(float)
 
 
-def depth_sample(dataset, number):
-    """Tabulate the information of the depth of some columns of each film, at 1 e-/Å²."""
-    rows, sampling = [], dataset.field.sampling
-    for particle in dataset.samples["particle"].unique().tolist():
+def depth_sample(address, splits, number, file):
+    """Tabulate the information of the depth of some columns of each film, at 1 e-/Å².
+
+    The splits take turns, and the table is written after every film, so that it can be stopped
+    and gone on with.
+    """
+    rows = pd.read_parquet(file).to_dict("records") if file.is_file() else []
+    datasets = [open_dataset(address, split) for split in splits]
+    films = [[(dataset, int(particle)) for particle in dataset.samples["particle"].unique()]
+             for dataset in datasets]  # fmt: skip
+    for dataset, particle in (film for turn in zip_longest(*films) for film in turn if film):
+        if any(row["particle"] == particle for row in rows):
+            continue
         film = FirstStructure.of(dataset, particle)
         usable = film.columns[~film.columns["ambiguous"]]
         rng = np.random.default_rng(particle)
@@ -95,11 +105,13 @@ def depth_sample(dataset, number):
             chosen = there.iloc[np.sort(rng.permutation(len(there))[:number])]
             for _, column in chosen.iterrows():
                 _, moves = film.moves_of(column)
+                sampling = dataset.field.sampling
                 rows.append({
                     "particle": particle, "species": species, "site_id": int(column["site_id"]),
                     "occupancy": int(column["occupancy"]), **informations(moves, sampling),
                     "per_step": per_step(moves, sampling, film.step_of(species)),
                 })  # fmt: skip
+        pd.DataFrame(rows).to_parquet(file, index=False)
         print(f"film {particle}: depths of {len(rows)} columns", flush=True)
     return pd.DataFrame(rows)
 
@@ -140,7 +152,7 @@ def jointly(arguments):
     numbers = dataset.samples.groupby("particle")["structure"].min()
     sizes = {particle: len(dataset.columns_of(int(first))) for particle, first in numbers.items()}
     for particle in sorted(sizes, key=sizes.get)[: arguments.films]:
-        film = FirstStructure.of(dataset, int(particle))
+        film = FirstStructure.of(dataset, int(particle), arguments.phonons)
         bounds = joint_bounds(film, dataset.field.sampling, arguments.dose * arguments.frames)
         for species in SPECIES:
             own = bounds[bounds["species"] == species]
