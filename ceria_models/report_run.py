@@ -122,18 +122,24 @@ def run_report(
             _draw_frames(tables, traces, film, drawn, staging / PICTURES)
         if shown is not None:
             _write_animations(tables, traces, shown, wishes, staging / PICTURES)
-        notes = [] if film is not None else [f"No frames are shown: {note}."]
-        own = tables.facts.get("notes")
-        notes += list(film.notes) if own is None and film is not None else list(own or ())
-        if not tables.timed and n > 1:
-            notes.append("The film does not say its frame time: 30 frames/s are assumed.")
-        if not tables.tracked:
-            notes.append("Counts are those of single frames: ceria-models track has not run.")
+        notes = _notes(tables, film, note)
         write_text(staging / PAGE, page_of(tables, traces, shown, notes, pictures))
         _move(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return _facts(folder, tables, shown, notes)
+
+
+def _notes(tables: PredictedFilm, film: Film | None, note: str) -> list[str]:
+    """Tell what a reader has to know."""
+    notes = [] if film is not None else [f"No frames are shown: {note}."]
+    own = tables.facts.get("notes")
+    notes += list(film.notes) if own is None and film is not None else list(own or ())
+    if not tables.timed and len(tables.frames) > 1:
+        notes.append("The film does not say its frame time: 30 frames/s are assumed.")
+    if not tables.tracked:
+        notes.append("Counts are those of single frames: ceria-models track has not run.")
+    return notes
 
 
 def _row_pictures(tables: PredictedFilm, traces: Traces, rows: dict[str, Any]) -> list[Picture]:
