@@ -95,6 +95,10 @@ def test_every_column_stands_in_a_frame_of_one_structure(moving, limits):
     for row in table.itertuples():
         own = dataset.columns_of(row.structure).set_index("site_id").loc[row.site_id]
         assert (own["occupancy"], own["species"]) == (row.occupancy, row.species)
+        # The column is in the middle of its patch, where the drift has moved it.
+        for axis, first in (("x", row.first_x), ("y", row.first_y)):
+            place = own[f"{axis}_A"] + samples.loc[row.sample, f"drift_{axis}_A"]
+            assert abs(first + difference.shape[1] // 2 - place / 0.25) < 0.51
 
 
 def test_the_difference_is_that_of_the_whole_frame(moving, limits):
@@ -148,3 +152,36 @@ def test_the_choice_is_the_same_again_and_has_no_column_twice(moving):
     assert len({pair.site_id for pair in pairs}) == 8
     many = choose_film_pairs(dataset, 11, 10_000)
     assert len(many) == len({replace(pair, position=0) for pair in many}) > len(pairs)
+
+
+def test_drift_within_a_frame_smears_the_difference():
+    config = films(STILL | {"drift_A_per_s": 6.0}, WHOLE)
+    field, cell = field_of(config), cell_of(config)
+    labels = label_film(config, structure_entry(config, 0), 0, PLANES, field, cell)
+    usable = labels.columns[labels.columns["in_field"] & (labels.columns["species"] == "Ce")]
+    middle = np.hypot(usable["x_A"] - 10, usable["y_A"] - 9).idxmin()
+    name = int(usable.loc[middle, "site_id"])
+    task = FilmLimitsTask(resolved_yaml(config), PLANES, (Pair(0, 1, name, "end"),), "cpu")
+    (row,), (difference,) = run_film_limits_task(task)
+    structure = labels.particle.structures[0]
+    own = np.flatnonzero(structure.site_id == name)
+    atom = own[np.argmax(structure.positions[own, 2])]
+    whole = labels.particle.specimen(0, settings_of(config).slice_thickness_A)
+    kept = np.arange(len(whole.numbers)) != atom
+    waves = exit_waves([whole, whole.of(kept)], cell, settings_of(config))
+    (part,) = (part for part in labels.parts if part.frame == 1)
+    shift, blur = labels.drift.during(part)
+    errors = []
+    for smear in (blur, 0 * blur):
+        with_it, without = (
+            image_spectrum(each, labels.images[1], field).moved(shift, smear, 1.0).pixels(field)
+            for each in waves
+        )
+        ny, nx = difference.shape
+        y, x = (np.arange(n) + row[f"first_{axis}"] for n, axis in ((ny, "y"), (nx, "x")))
+        rows, columns = (y >= 0) & (y < field.shape[0]), (x >= 0) & (x < field.shape[1])
+        expected = (without - with_it)[np.ix_(y[rows], x[columns])]
+        found = difference[np.ix_(rows, columns)].astype(float)
+        errors.append(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+    assert errors[0] < 0.05
+    assert errors[1] > 2 * errors[0]
