@@ -77,7 +77,10 @@ def check_film(config: "BuildConfig") -> None:
             "it out: film.frames says how many images a film has"
         )
     if config.limits:
-        raise ValueError("limits are computed for still images; leave limits out beside film")
+        raise ValueError(
+            "limits of films are not part of a dataset; leave limits out beside film, and call "
+            "`ceria-data limits` when it is built"
+        )
     for split in config.splits:
         film = config.sections(split).film
         assert film is not None

@@ -144,13 +144,13 @@ def run_limits_task(task: LimitsTask) -> tuple[list[dict[str, Any]], list[NDArra
     whole = specimen_of(labels, settings.slice_thickness_A)
     whole = replace(whole, positions=whole.positions[:PHONONS])
     patches = [_patch_around(config, labels, pair) for pair in task.pairs]
-    missing = [_missing(labels.structure, pair) for pair in task.pairs]
+    missing = [missing_atom(labels.structure, pair) for pair in task.pairs]
     # The cases of a column share its complete image.
     columns = {pair.site_id: patch for pair, patch in zip(task.pairs, patches, strict=True)}
     specimens = [
         *(specimen_in(patch, whole, settings) for patch in columns.values()),
         *(
-            specimen_in(patch, _lacking(whole, labels.structure, atom, pair.case), settings)
+            specimen_in(patch, lacking(whole, labels.structure, atom, pair.case), settings)
             for patch, atom, pair in zip(patches, missing, task.pairs, strict=True)
         ),
     ]
@@ -160,13 +160,12 @@ def run_limits_task(task: LimitsTask) -> tuple[list[dict[str, Any]], list[NDArra
         waves = exit_waves(specimens, cell, settings, task.device, task.memory)
     complete = dict(zip(columns, waves, strict=False))
     rows, differences = [], []
-    for pair, patch, atom, lacking in zip(
+    for pair, patch, atom, wave in zip(
         task.pairs, patches, missing, waves[len(columns) :], strict=True
     ):
         image = labels.images[pair.position]
         without, with_it = (
-            to_host(form_image(each, image, patch.field))
-            for each in (lacking, complete[pair.site_id])
+            to_host(form_image(each, image, patch.field)) for each in (wave, complete[pair.site_id])
         )
         difference = without - with_it
         difference[~patch.inside(field_of(config))] = 0.0
@@ -180,15 +179,30 @@ def _patch_around(config: BuildConfig, labels: LabelledStructure, pair: Pair) ->
     return patch_around(column["x_A"], column["y_A"], config.field.sampling_A)
 
 
-def _missing(structure: Structure, pair: Pair) -> int:
-    """Choose the atom that the second image lacks."""
+def missing_atom(structure: Structure, pair: Pair) -> int:
+    """Choose the atom that the second image lacks, by its row in the structure."""
     own = np.flatnonzero(structure.site_id == pair.site_id)
     own = own[np.argsort(structure.positions[own, 2], kind="stable")]
     return int(own[-1] if pair.case == "end" else own[len(own) // 2])
 
 
-def _lacking(whole: Specimen, structure: Structure, atom: int, case: str) -> Specimen:
-    """Take one atom away, and let its neighbours go where they are without it."""
+def lacking(whole: Specimen, structure: Structure, atom: int, case: str) -> Specimen:
+    """Take one atom away, and let its neighbours go where they are without it.
+
+    Parameters
+    ----------
+    whole : Specimen
+        The atoms of the structure first.
+    structure : Structure
+    atom : int
+        Row in the structure.
+    case : str
+        See `Pair`.
+
+    Returns
+    -------
+    Specimen
+    """
     kept = np.ones(len(whole.numbers), bool)
     kept[atom] = False
     if case != "inner_relaxed":

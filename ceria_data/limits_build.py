@@ -1,7 +1,7 @@
 """Limits of a dataset: computed by workers, written beside it or into it."""
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from zarr.codecs import ZstdCodec
 from ceria_data.config import load_config, resolved_yaml
 from ceria_data.dataset import Dataset, open_dataset
 from ceria_data.errors import CeriaError, OutputError
+from ceria_data.film_limits import choose_film_pairs, film_limits_tasks, run_film_limits_task
 from ceria_data.limits import (
+    LimitsTask,
     choose_pairs,
     in_order,
     limits_table,
@@ -56,7 +58,8 @@ def build_limits(
         The dataset.
     split : str
     n_columns : int
-        Columns to evaluate, evenly over the structures of the split.
+        Columns to evaluate, evenly over the structures of the split, or over its films: there
+        each in one frame that shows one structure.
     out : Path, optional
         New folder for the result. None makes it part of the dataset: for a dataset that
         is being built, since a published one never changes.
@@ -83,17 +86,24 @@ def build_limits(
     """
     dataset = open_dataset(folder, split)
     config = load_config(str(folder / CONFIG))
-    dataset.refuse_films("limits")
     target = folder if out is None else out
     if out is not None:
         check_new_folder(out)
-    pairs = choose_pairs(dataset, config, split, n_columns)
+    run: Callable[[Any], Any]
+    tasks: Sequence[LimitsTask]
+    if dataset.has_films:
+        pairs = choose_film_pairs(dataset, config.seed, n_columns)
+        tasks = film_limits_tasks(resolved_yaml(config), dataset, pairs, device, batch_memory)
+        run = run_film_limits_task
+    else:
+        pairs = choose_pairs(dataset, config, split, n_columns)
+        planes = int(dataset.manifest["n_planes"])
+        tasks = limits_tasks(resolved_yaml(config), planes, pairs, device, batch_memory)
+        run = run_limits_task
     if not pairs:
         raise CeriaError(f"split {split!r} of {folder} has no usable columns")
-    planes = int(dataset.manifest["n_planes"])
-    tasks = limits_tasks(resolved_yaml(config), planes, pairs, device, batch_memory)
     with workers() as run_all:
-        results = unbroken(run_all(run_limits_task, tasks))
+        results = unbroken(run_all(run, tasks))
         rows, differences = in_order(results, lambda done: on_progress(done, len(pairs)))
     table = limits_table(dataset, rows, differences)
     staging = target.parent / f".{target.resolve().name}.limits.staging"

@@ -28,6 +28,9 @@ def report(
         ),
     ] = None,
     no_gif: Annotated[bool, typer.Option("--no-gif", help="Leave out the film as a GIF.")] = False,
+    mp4: Annotated[
+        bool, typer.Option("--mp4", help="Write the film as an mp4 (H.264) too.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier report.")
     ] = False,
@@ -38,7 +41,7 @@ def report(
     """Make a page to look at a predicted film, and pictures of it."""
     from ceria_models.report_run import Wishes, run_report
 
-    wishes = Wishes(tuple(frame or ()), tuple(map(_row, row or ())), not no_gif)
+    wishes = Wishes(tuple(frame or ()), tuple(map(_row, row or ())), not no_gif, mp4)
     with terminal.progress(quiet=quiet or json) as advance:
         facts = run_report(
             folder,

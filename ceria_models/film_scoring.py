@@ -277,6 +277,45 @@ def score_counts(p: NDArray[np.floating], truth: NDArray[np.integer]) -> CountSc
     )  # fmt: skip
 
 
+def ideal_readings(
+    truth: NDArray[np.integer], d2: Floats, priors: Floats, rng: np.random.Generator
+) -> tuple[Floats, NDArray[np.float32]]:
+    """Read the counts of columns as an ideal observer of every single frame.
+
+    Somebody who knows everything but the count of one column sees it with Gaussian noise of
+    1 / d' atoms.
+
+    Parameters
+    ----------
+    truth : array of int, shape (column, frame)
+    d2 : array of float64, shape (column,)
+        Squared d' of one frame.
+    priors : array of float64, shape (column, count)
+        P(count) before a column is seen; above 0.
+    rng : numpy.random.Generator
+        Of the noise.
+
+    Returns
+    -------
+    x : array of float64, shape (column, frame)
+        Counts as seen.
+    p : array of float32, shape (column, frame, count)
+        Probabilities of the counts by Bayes' rule.
+
+    Examples
+    --------
+    >>> flat = np.full((1, 6), 1 / 6)
+    >>> x, p = ideal_readings(np.array([[3, 5]]), np.array([400.0]), flat, np.random.default_rng(0))
+    >>> x.round().tolist(), p.argmax(axis=-1).tolist(), bool(p.max() > 0.99)
+    ([[3.0, 5.0]], [[3, 5]], True)
+    """
+    x = truth + rng.normal(size=truth.shape) / np.sqrt(d2)[:, None]
+    error = x[..., None] - np.arange(priors.shape[-1])
+    log = np.log(priors)[:, None] - 0.5 * d2[:, None, None] * error**2
+    p = np.exp(log - log.max(axis=-1, keepdims=True))
+    return x, (p / p.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
 def ideal_smoothing(
     truth: NDArray[np.integer], d2: Floats, times: Floats, chain: Chain, seed: int
 ) -> NDArray[np.float32]:

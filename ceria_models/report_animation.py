@@ -1,5 +1,6 @@
-"""The film as a GIF that any slide or page shows, counts on the columns."""
+"""The film as pictures with counts on the columns, and as a GIF that any slide or page shows."""
 
+from collections.abc import Iterable, Iterator
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -17,9 +18,10 @@ from ceria_models.report_traces import MISSING, Traces
 from ceria_models.report_words import decimals
 
 MOST_FRAMES = 120
-"""Frames of a GIF; of more, every 2nd, 3rd, ... one."""
+"""Pictures of a film; of more frames, every 2nd, 3rd, ... one."""
+FRAMES_PER_S = 10
+"""Pictures shown per second; their own time is written on them."""
 _SIDE = 480
-_FRAME_MS = 100
 _GREYS = 48
 """Fewer greys make a smaller file, and atoms do not need them."""
 _RADIUS_A = {"Ce": 0.55, "O": 0.42}
@@ -28,10 +30,10 @@ _BARS_NM = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 Colour = tuple[int, int, int]
 
 
-def animation_gif(
+def animation_pictures(
     tables: PredictedFilm, traces: Traces, shown: ShownFrames, species: str = "Ce"
-) -> bytes:
-    """Draw the averaged frames of a page, with the counts of one species, as a GIF.
+) -> Iterator[Image.Image]:
+    """Draw the averaged frames of a page, with the counts of one species.
 
     Parameters
     ----------
@@ -40,17 +42,41 @@ def animation_gif(
     shown : ShownFrames
     species : str
 
-    Returns
-    -------
-    bytes
+    Yields
+    ------
+    Image
+        RGB, all of one size; at most `MOST_FRAMES`.
     """
     chosen = np.flatnonzero(shown.regular)
     chosen = chosen[:: -(-len(chosen) // MOST_FRAMES)]
-    pictures = [_draw(tables, traces, shown, int(i), species) for i in chosen]
+    return (_draw(tables, traces, shown, int(i), species) for i in chosen)
+
+
+def animation_gif(pictures: Iterable[Image.Image]) -> bytes:
+    """Write pictures as a GIF that repeats.
+
+    Parameters
+    ----------
+    pictures : iterable of Image
+        RGB, at least one, all of one size.
+
+    Returns
+    -------
+    bytes
+
+    Examples
+    --------
+    >>> gif = animation_gif([Image.new("RGB", (4, 2)), Image.new("RGB", (4, 2), "red")])
+    >>> with Image.open(BytesIO(gif)) as film:
+    ...     film.n_frames, film.size, film.info["duration"]
+    (2, (4, 2), 100)
+    """
+    few = [one.quantize(colors=96, dither=Image.Dither.NONE) for one in pictures]
     file = BytesIO()
-    pictures[0].save(
-        file, format="GIF", save_all=True, append_images=pictures[1:], duration=_FRAME_MS, loop=0
-    )
+    few[0].save(
+        file, format="GIF", save_all=True, append_images=few[1:],
+        duration=1000 // FRAMES_PER_S, loop=0,
+    )  # fmt: skip
     return file.getvalue()
 
 
@@ -77,7 +103,7 @@ def _draw(
             _disc(pen, place * per_A, _RADIUS_A[species] * per_A, count, colours, sure=sure)
     seconds = float(tables.frames["time_s"][frame])
     _words(pen, f"{seconds:.{decimals(tables.frame_time_s)}f} s", size, per_A)
-    return picture.quantize(colors=96, dither=Image.Dither.NONE)
+    return picture
 
 
 def _disc(

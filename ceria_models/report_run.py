@@ -16,16 +16,18 @@ from ceria_data.schema import SPECIES
 from ceria_data.store import write_text
 from ceria_models.errors import FilmFolderError
 from ceria_models.overlay import draw_overlay
-from ceria_models.report_animation import animation_gif
+from ceria_models.report_animation import FRAMES_PER_S, animation_gif, animation_pictures
 from ceria_models.report_frames import ShownFrames, choose_frames, film_of_tables, show_frames
 from ceria_models.report_page import Picture, page_of
 from ceria_models.report_pictures import kymograph_png, timeline_png
 from ceria_models.report_rows import columns_between, longest_row, outer_columns
 from ceria_models.report_tables import PredictedFilm, read_predicted_film
 from ceria_models.report_traces import MISSING, Traces, read_traces
+from ceria_models.report_video import load_av, write_mp4
 from ceria_models.report_words import decimals
 
-PAGE, PICTURES, ANIMATION, MAP = "report.html", "pictures", "film.gif", "occupancy_map.png"
+PAGE, PICTURES, MAP = "report.html", "pictures", "occupancy_map.png"
+ANIMATION, VIDEO = "film.gif", "film.mp4"
 _FEWEST = 4
 """Columns of an outline worth a picture; with fewer in sight the longest row is drawn."""
 
@@ -42,11 +44,14 @@ class Wishes:
         Rows of columns to draw over time, by their first and last column.
     animation : bool
         The film as a GIF.
+    video : bool
+        The film as an mp4.
     """
 
     frames: tuple[int, ...] = ()
     rows: tuple[tuple[int, int], ...] = ()
     animation: bool = True
+    video: bool = False
 
 
 def run_report(
@@ -77,12 +82,16 @@ def run_report(
     ------
     OutputError
         If there is a report already.
+    MissingExtraError
+        If a video is asked for and PyAV is not installed.
     FilmFolderError
         If the folder holds no predicted film, or has no such frame or column.
     FilmTableError, FilmError
         If a table, or the film, is damaged.
     """
     wishes = wishes or Wishes()
+    if wishes.video:
+        load_av()
     tables = read_predicted_film(folder)
     if (folder / PAGE).exists() and not overwrite:
         raise OutputError(f"{folder / PAGE} exists already; --overwrite replaces it")
@@ -111,20 +120,26 @@ def run_report(
         _draw_map(tables, traces, staging / PICTURES / MAP)
         if film is not None:
             _draw_frames(tables, traces, film, drawn, staging / PICTURES)
-        if shown is not None and wishes.animation:
-            (staging / PICTURES / ANIMATION).write_bytes(animation_gif(tables, traces, shown))
-        notes = [] if film is not None else [f"No frames are shown: {note}."]
-        own = tables.facts.get("notes")
-        notes += list(film.notes) if own is None and film is not None else list(own or ())
-        if not tables.timed and n > 1:
-            notes.append("The film does not say its frame time: 30 frames/s are assumed.")
-        if not tables.tracked:
-            notes.append("Counts are those of single frames: ceria-models track has not run.")
+        if shown is not None:
+            _write_animations(tables, traces, shown, wishes, staging / PICTURES)
+        notes = _notes(tables, film, note)
         write_text(staging / PAGE, page_of(tables, traces, shown, notes, pictures))
         _move(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return _facts(folder, tables, shown, notes)
+
+
+def _notes(tables: PredictedFilm, film: Film | None, note: str) -> list[str]:
+    """Tell what a reader has to know."""
+    notes = [] if film is not None else [f"No frames are shown: {note}."]
+    own = tables.facts.get("notes")
+    notes += list(film.notes) if own is None and film is not None else list(own or ())
+    if not tables.timed and len(tables.frames) > 1:
+        notes.append("The film does not say its frame time: 30 frames/s are assumed.")
+    if not tables.tracked:
+        notes.append("Counts are those of single frames: ceria-models track has not run.")
+    return notes
 
 
 def _row_pictures(tables: PredictedFilm, traces: Traces, rows: dict[str, Any]) -> list[Picture]:
@@ -174,6 +189,16 @@ def _draw_frames(
         title += f", about {dose:.0f} e⁻/Å²" if np.isfinite(dose) else ""
         image = film.frames(frame, frame + 1)[0]
         draw_overlay(image, columns, tables.sampling, title, folder / f"frame_{frame:05d}.png")
+
+
+def _write_animations(
+    tables: PredictedFilm, traces: Traces, shown: ShownFrames, wishes: Wishes, folder: Path
+) -> None:
+    # Drawn for each: the pictures of a film together take 80 MB.
+    if wishes.animation:
+        (folder / ANIMATION).write_bytes(animation_gif(animation_pictures(tables, traces, shown)))
+    if wishes.video:
+        write_mp4(animation_pictures(tables, traces, shown), folder / VIDEO, FRAMES_PER_S)
 
 
 def columns_at(tables: PredictedFilm, traces: Traces, frame: int) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import pytest
 from ceria_data import film_simulation
 from ceria_data.build import build, in_this_process
 from ceria_data.card import dataset_card
+from ceria_data.ceiling_build import build_ceiling
 from ceria_data.compare import compare, regenerate
 from ceria_data.config import config_from_yaml, recipe_digest, resolved_yaml
 from ceria_data.dataset import open_dataset
@@ -18,7 +19,6 @@ from ceria_data.facts import dataset_facts
 from ceria_data.film import open_film
 from ceria_data.film_labels import label_film
 from ceria_data.film_simulation import simulate_film
-from ceria_data.limits_build import build_limits
 from ceria_data.optics import form_image, image_spectrum
 from ceria_data.part import files_of_splits, write_part
 from ceria_data.plan import plan, plan_facts
@@ -485,9 +485,9 @@ def test_the_plan_knows_the_films(folder):
     assert files <= planned.files <= files + 8
 
 
-def test_limits_of_films_are_refused(folder, tmp_path):
-    with pytest.raises(CeriaError, match="holds films, and limits can be computed of still"):
-        build_limits(folder, split="test", n_columns=2, out=tmp_path / "l", workers=Here)
+def test_a_ceiling_of_films_is_refused(folder, tmp_path):
+    with pytest.raises(CeriaError, match="holds films, and a ceiling can be computed of still"):
+        build_ceiling(folder, split="test", n_columns=2, out=tmp_path / "l", workers=Here)
 
 
 def test_the_config_of_films_is_kept_whole():
