@@ -2,7 +2,8 @@
 
     python benchmarks/films.py predict DATASET --out FOLDER [--split S ...] [--dose D ...]
     python benchmarks/films.py score DATASET FOLDER
-    python benchmarks/films.py depth DATASET FOLDER
+    python benchmarks/films.py depth DATASET FOLDER [--columns N] [--split S ...] [--dose D ...]
+    python benchmarks/films.py jointly DATASET [--split S] [--films N] [--dose D] [--frames N]
     python benchmarks/films.py observer DATASET --out FOLDER [--split S ...] [--dose D ...]
     python benchmarks/films.py still DATASET FOLDER [--dose D]
     python benchmarks/films.py fit DATASET FOLDER --out SETTINGS [--temperature-only]
@@ -12,12 +13,13 @@ command line does, and leaves a folder for each; what is there already is kept. 
 all films of a split and dose. Columns in the field that were not found count as wrong; events
 count as found within 1.5 Å and 0.2 s (Ce) or 0.5 s (O). Brackets are 95 % intervals of a
 bootstrap over films. `fit` makes settings of `ceria-models track` from predicted films of known
-truth, those of the splits validation; `predict --settings SETTINGS` tracks
-again with them. `depth` compares first and last atom of every column that has some, in every
-interval between events, with the structure at its middle. `still` counts the changes that are
-found where there are none, with the packaged settings and without offsets of a half, on the
-splits validation. `observer` writes a folder for each film as `predict` does, read by the ideal
-observer instead of a net; `score` takes them too.
+truth, those of the splits validation; `predict --settings SETTINGS` tracks again with them. `depth`
+compares first and last atom of every column that has some, in every interval between events, with
+the structure at its middle, beside the ideal observer, of whom it tells without predicted films
+too; `jointly` computes the observer's bound for all columns of a film at once. `still` counts the
+changes that are found where there are none, with the packaged settings and without offsets of a
+half, on the splits validation. `observer` writes a folder for each film as `predict` does, read by
+the ideal observer instead of a net; `score` takes them too.
 """
 
 import argparse
@@ -28,6 +30,7 @@ import numpy as np
 import pandas as pd
 import torch
 from film_depth import depth
+from film_depth_limits import jointly
 from film_observer import observe
 from film_scores import SAME_COLUMN, cells, cube, film_scores, truth_of
 
@@ -182,7 +185,18 @@ def main():
     one = commands.add_parser("depth")
     one.add_argument("dataset")
     one.add_argument("folder", type=Path)
+    one.add_argument("--columns", type=int, default=1, help="of each species and film, observed")
+    one.add_argument("--split", nargs="+", default=["test", "test_calm", "test_vacancies"])
+    one.add_argument("--dose", type=float, nargs="+", default=DOSES)
     one.set_defaults(run=depth)
+    one = commands.add_parser("jointly")
+    one.add_argument("dataset")
+    one.add_argument("--split", default="test")
+    one.add_argument("--films", type=int, default=2, help="the smallest particles")
+    one.add_argument("--dose", type=float, default=300.0)
+    one.add_argument("--frames", type=int, default=150)
+    one.add_argument("--phonons", type=int, default=8, help="thermal configurations, at most")
+    one.set_defaults(run=jointly)
     one = commands.add_parser("still")
     one.add_argument("dataset")
     one.add_argument("folder", type=Path)

@@ -1,5 +1,7 @@
 """The ideal observer: how well electrons can tell two structures apart, or a column's place."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, cg
@@ -73,6 +75,81 @@ def detectability(
     return _correlated(first, second, camera)
 
 
+def fisher_information(
+    intensity: NDArray[np.floating], changes: NDArray[np.floating], sampling: float
+) -> NDArray[np.float64]:
+    """Compute the Fisher information of what an image depends on, for a counting camera.
+
+    The pixels are independent Poisson variables of means λ: ``F_ij = Σ ∂_i λ ∂_j λ / λ``.
+
+    Parameters
+    ----------
+    intensity : array of float, shape (y, x)
+        Image before the camera; 1 = vacuum.
+    changes : array of float, shape (parameter, y, x)
+        Its change per unit of each parameter.
+    sampling : float
+        Pixel size [Å/pixel].
+
+    Returns
+    -------
+    array of float64, shape (parameter, parameter)
+        At 1 e-/Å²; it grows in proportion to the dose.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not belong together.
+
+    Examples
+    --------
+    One pixel of 0.5 that grows by 1: N electrons more, beside a variance of 0.5 N.
+
+    >>> fisher_information(np.array([[0.5]]), np.array([[[1.0]]]), sampling=1.0)
+    array([[2.]])
+    """
+    if changes.ndim != 3 or changes.shape[1:] != intensity.shape:
+        raise ValueError(
+            f"changes of shape {changes.shape} do not belong to an image of shape "
+            f"{intensity.shape}; expected {('parameter', *intensity.shape)}"
+        )
+    lit = intensity > 0
+    slopes = changes[:, lit].astype(np.float64) / np.sqrt(intensity[lit].astype(np.float64))
+    information: NDArray[np.float64] = sampling**2 * slopes @ slopes.T
+    return information
+
+
+def information_beside(
+    information: NDArray[np.float64], wanted: Sequence[int]
+) -> NDArray[np.float64]:
+    """Compute the Fisher information that is left of some parameters if the others are unknown.
+
+    The Schur complement ``F_ww - F_wn F_nn⁻¹ F_nw``: its inverse is the block of F⁻¹, the
+    smallest covariance of estimates of the wanted parameters beside all others.
+
+    Parameters
+    ----------
+    information : array of float64, shape (parameter, parameter)
+    wanted : sequence of int
+        Parameters.
+
+    Returns
+    -------
+    array of float64, shape (wanted, wanted)
+
+    Examples
+    --------
+    >>> information_beside(np.array([[2.0, 1.0], [1.0, 1.0]]), wanted=[0])
+    array([[1.]])
+    """
+    chosen = np.asarray(wanted)
+    others = np.setdiff1d(np.arange(len(information)), chosen)
+    own, across = information[np.ix_(chosen, chosen)], information[np.ix_(others, chosen)]
+    unknown = information[np.ix_(others, others)]
+    left: NDArray[np.float64] = own - across.T @ np.linalg.pinv(unknown, hermitian=True) @ across
+    return left
+
+
 def position_bound(
     intensity: NDArray[np.floating],
     gradient: NDArray[np.floating],
@@ -129,9 +206,7 @@ def position_bound(
             f"a gradient of shape {gradient.shape} does not belong to an image of shape "
             f"{intensity.shape}; expected {(2, *intensity.shape)}"
         )
-    lit = intensity > 0
-    slopes = gradient[:, lit].astype(np.float64)
-    information = dose * sampling**2 * (slopes / intensity[lit].astype(np.float64)) @ slopes.T
+    information = dose * fisher_information(intensity, gradient, sampling)
     determinant = information[0, 0] * information[1, 1] - information[0, 1] ** 2
     if determinant <= 0:
         return np.full(2, np.inf)
