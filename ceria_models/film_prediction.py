@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ceria_data.schema import SPECIES
@@ -196,7 +197,10 @@ def _frames_seen(
     for chunk in chunks:
         file = staging.file(part(COLUMNS, chunk))
         columns = pd.read_parquet(file, columns=["frame", "species", "x_A", "y_A"])
-        pairs = np.stack([matched(columns, found.shifts, sites), columns["frame"].to_numpy()])
-        own = np.unique(pairs[:, pairs[0] >= 0], axis=1)
-        np.add.at(seen, own[0], 1)
+        site, frame = matched(columns, found.shifts, sites), columns["frame"].to_numpy()
+        # A number for each pair of site and frame: several columns of a frame can have one site.
+        pairs = np.unique((site * len(chunk) + frame - chunk.start)[site >= 0])
+        seen += np.bincount(pairs // len(chunk), minlength=len(sites))
+        # Arrow keeps what it freed, which the next chunk has no use for.
+        pa.default_memory_pool().release_unused()
     return seen
