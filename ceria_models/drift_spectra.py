@@ -226,7 +226,8 @@ class Spectra:
             gain *= np.float32(1 / points)
             gain *= np.float32(points)
             penalty = 0.5 * (distance[0][rows, None] ** 2 + distance[1] ** 2) / spread**2
-            return gain - penalty
+            likelihood: NDArray[np.float64] = gain - penalty
+            return likelihood
 
         # No place of a row correlates better than the amplitudes of its frequencies add up to.
         amplitude = np.abs(spectra)
