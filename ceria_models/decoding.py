@@ -424,4 +424,5 @@ def _log_of_sum(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     others[is_largest] = 0.0
     number = is_largest.sum(axis=-1, keepdims=True, dtype=np.float64)
     total: NDArray[np.float64] = others.sum(axis=-1, keepdims=True)
-    return np.log1p(total / number) + np.log(number) + largest
+    logarithm: NDArray[np.float64] = np.log1p(total / number) + np.log(number) + largest
+    return logarithm
