@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from ceria_data.schema import SPECIES
 from ceria_models.atom_images import learn_atom_images
@@ -20,6 +21,8 @@ SAME_COLUMN = 1.2
 """Sites of one species closer than this are one column [Å] ..."""
 SAME_PLACE = 0.8
 """... and of both species, of which only one can be there."""
+_ROUNDING = 1e-6
+"""Å; pairs are looked for a little further than they are told apart."""
 
 
 @dataclass(frozen=True)
@@ -137,10 +140,15 @@ def distinct(places: Floats, species: NDArray[np.str_], expected: Floats) -> NDA
     >>> distinct(at, np.array(["Ce", "Ce", "O", "O"]), np.array([1.0, 3.0, 2.0, 2.0])).tolist()
     [False, True, False, True]
     """
+    closest = max(SAME_COLUMN, SAME_PLACE)
+    pairs = cKDTree(places).query_pairs(closest + _ROUNDING, output_type="ndarray")
+    apart = np.hypot(*(places[pairs[:, 0]] - places[pairs[:, 1]]).T)
+    same = species[pairs[:, 0]] == species[pairs[:, 1]]
+    rivals: list[list[int]] = [[] for _ in places]
+    for one, other in pairs[apart < np.where(same, SAME_COLUMN, SAME_PLACE)].tolist():
+        rivals[one].append(other)
+        rivals[other].append(one)
     kept = np.zeros(len(places), dtype=bool)
-    for site in np.argsort(-expected, kind="stable"):
-        others = np.flatnonzero(kept)
-        apart = np.hypot(*(places[others] - places[site]).T)
-        closest = np.where(species[others] == species[site], SAME_COLUMN, SAME_PLACE)
-        kept[site] = bool((apart >= closest).all())
+    for site in np.argsort(-expected, kind="stable").tolist():
+        kept[site] = not kept[rivals[site]].any()
     return kept

@@ -109,11 +109,12 @@ def _moved_back(
     values = np.asarray(image, dtype=np.float32)
     sizes = [next_fast_len(n, real=True) for n in values.shape]
     pads = [(0, size - n) for size, n in zip(sizes, values.shape, strict=True)]
-    padded = np.pad(values, pads, mode="edge")
+    padded = np.pad(values, pads, mode="edge") if pads != [(0, 0), (0, 0)] else values
     ky, kx = np.fft.fftfreq(sizes[0]), np.fft.rfftfreq(sizes[1])
     along_y = np.exp(2j * np.pi * ky * pixels[0]).astype(np.complex64)
     along_x = np.exp(2j * np.pi * kx * pixels[1]).astype(np.complex64)
-    moved: NDArray[np.float32] = irfft2(
-        rfft2(padded) * along_y[:, None] * along_x, s=sizes, overwrite_x=True
-    )
+    spectrum = rfft2(padded)
+    spectrum *= along_y[:, None]
+    spectrum *= along_x
+    moved: NDArray[np.float32] = irfft2(spectrum, s=sizes, overwrite_x=True)
     return moved[: values.shape[0], : values.shape[1]]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ceria_data.schema import SPECIES
@@ -10,6 +11,7 @@ from ceria_models.decoding import Peaks, column_rows
 from ceria_models.film_job import FilmJob, Found, mean_of_part, usable
 from ceria_models.film_levels import FEWEST_FRAMES, FilmLevels, film_levels
 from ceria_models.film_sites import (
+    SitesOfFilm,
     matched,
     places_in_frame,
     sites_of_reference,
@@ -19,7 +21,6 @@ from ceria_models.film_staging import FilmStaging
 from ceria_models.film_tables import COLUMNS, FRAMES, READINGS, REFERENCE, SITES
 from ceria_models.film_writing import (
     FrameRows,
-    counts_of,
     numbered,
     reading_rows,
     rows_of_columns,
@@ -124,12 +125,12 @@ def _predict_chunk(
     like = _empty_tables(job)
     columns = FrameRows(like[0], len(chunk) * (len(sites) + len(sites) // 4))
     readings = FrameRows(like[1], len(chunk) * len(sites))
-    counted: dict[int, dict[str, int]] = {}
+    places_of = SitesOfFilm.of_table(sites)
     for number, image in usable(job, found.skipped, chunk):
         dose = found.survey.dose[number]
         assert dose is not None
         shift = (float(found.drift.y[number]), float(found.drift.x[number]))
-        places, numbers = places_in_frame(sites, shift, film.shape, job.sampling)
+        places, numbers = places_of.in_frame(shift, film.shape, job.sampling)
         view = view_of(image, job.sampling, job.reader.model)
         mean = float(image.mean(dtype=np.float64))
         reading = read_view(job.reader, view, mean, dose, places)
@@ -141,14 +142,14 @@ def _predict_chunk(
             own = sites_of_reference(reading.columns)
             own.insert(4, _SEEN, np.ones(len(own), dtype=np.int64))
             staging.write_table(SITES, own)
-        counted[number] = counts_of(reading.columns["species"])
         sample = None if samples is None else samples[number]
         columns.add(numbered(number, reading.columns, sample))
         job.tell("frames", number + 1, len(film), reused)
-    staging.write_table(part(COLUMNS, chunk), columns.table())
+    table = columns.table()
+    staging.write_table(part(COLUMNS, chunk), table)
     if job.is_film:
         staging.write_table(part(READINGS, chunk), readings.table())
-    staging.write_table(part(FRAMES, chunk), _frame_rows(job, found, chunk, counted))
+    staging.write_table(part(FRAMES, chunk), _frame_rows(job, found, chunk, table))
 
 
 def _empty_tables(job: FilmJob) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -164,9 +165,7 @@ def _empty_tables(job: FilmJob) -> tuple[pd.DataFrame, pd.DataFrame]:
     return numbers.astype(dict.fromkeys(first, "int64")), readings
 
 
-def _frame_rows(
-    job: FilmJob, found: Found, chunk: range, counted: dict[int, dict[str, int]]
-) -> pd.DataFrame:
+def _frame_rows(job: FilmJob, found: Found, chunk: range, columns: pd.DataFrame) -> pd.DataFrame:
     numbers = np.array(chunk, dtype=np.int64)
     values = {
         "frame": numbers,
@@ -175,9 +174,10 @@ def _frame_rows(
         "drift_x_A": found.drift.x[numbers],
         "drift_y_A": found.drift.y[numbers],
     }
+    of_chunk = columns["frame"].to_numpy() - chunk.start
     for species in SPECIES:
-        own = [counted.get(n, {}).get(species, 0) for n in chunk]
-        values[f"n_{species}"] = np.array(own, dtype=np.int64)
+        own = of_chunk[(columns["species"] == species).to_numpy(bool)]
+        values[f"n_{species}"] = np.bincount(own, minlength=len(chunk))
     values["mean"] = _known([found.survey.mean[n] for n in chunk])
     table = pd.DataFrame(values)
     if job.film.samples is not None:
@@ -195,8 +195,12 @@ def _frames_seen(
     """Count the frames in which each site has a column."""
     seen = np.zeros(len(sites), dtype=np.int64)
     for chunk in chunks:
-        columns = pd.read_parquet(staging.file(part(COLUMNS, chunk)))
-        pairs = np.stack([matched(columns, found.shifts, sites), columns["frame"].to_numpy()])
-        own = np.unique(pairs[:, pairs[0] >= 0], axis=1)
-        np.add.at(seen, own[0], 1)
+        file = staging.file(part(COLUMNS, chunk))
+        columns = pd.read_parquet(file, columns=["frame", "species", "x_A", "y_A"])
+        site, frame = matched(columns, found.shifts, sites), columns["frame"].to_numpy()
+        # A number for each pair of site and frame: several columns of a frame can have one site.
+        pairs = np.unique((site * len(chunk) + frame - chunk.start)[site >= 0])
+        seen += np.bincount(pairs // len(chunk), minlength=len(sites))
+        # Arrow keeps what it freed, which the next chunk has no use for.
+        pa.default_memory_pool().release_unused()
     return seen

@@ -15,6 +15,7 @@ from ceria_data.errors import CeriaError, DiskSpaceError, OutputError
 from ceria_data.staging import Staging, locked
 from ceria_data.store import refuse_inside_dataset, write_text
 from ceria_models.film_tables import COLUMNS, FACTS
+from ceria_models.film_writing import repeated
 
 _RUN = "run.json"
 _REPLACES = "replaces-what-is-there"
@@ -84,7 +85,7 @@ class FilmStaging:
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table, there whole or not at all."""
         partial = self.file(f"{name}.partial")
-        table.to_parquet(partial, index=False)
+        table.to_parquet(partial, index=False, use_dictionary=repeated(table))
         partial.replace(self.file(name))
 
     def write_array(self, name: str, values: NDArray[Any]) -> None:

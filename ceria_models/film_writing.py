@@ -1,6 +1,6 @@
 """Tables of a predicted film: rows of a chunk of frames, and all chunks in one file."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ def reading_rows(
     reading: FrameReading,
     numbers: dict[str, NDArray[np.int64]],
     level: NDArray[np.float32] | None = None,
-) -> pd.DataFrame:
+) -> dict[str, NDArray[Any]]:
     """Make the rows of one frame of `readings.parquet`.
 
     Parameters
@@ -37,7 +37,7 @@ def reading_rows(
 
     Returns
     -------
-    DataFrame
+    dict of str to array, shape (site,)
         frame, site, p_0 to p_K, z_mean_A, z_spread_A, level; by site.
     """
     site = np.concatenate([numbers[species] for species in SPECIES])
@@ -47,13 +47,13 @@ def reading_rows(
         "frame": np.full(len(site), frame, dtype=np.int64),
         "site": site[order],
     }
-    values |= {f"p_{n}": p[:, n].astype(np.float32) for n in range(p.shape[1])}
+    values |= {f"p_{n}": own for n, own in enumerate(np.ascontiguousarray(p.T, np.float32))}
     for name, own in (("z_mean_A", reading.z), ("z_spread_A", reading.z_spread)):
         together = np.concatenate([own[species] for species in SPECIES])[order]
         values[name] = together.astype(np.float32)
     none = np.full(len(site), np.nan, dtype=np.float32)
     values[LEVEL] = none if level is None else level[values["site"]]
-    return pd.DataFrame(values)
+    return values
 
 
 def rows_of_columns(frame: int, columns: pd.DataFrame) -> pd.DataFrame:
@@ -68,7 +68,7 @@ def rows_of_columns(frame: int, columns: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        As from `reading_rows`.
+        Columns as from `reading_rows`.
     """
     classes = [name for name in columns if str(name).startswith("p_")]
     rows = columns[[*classes, "z_mean_A", "z_spread_A"]].astype(np.float32)
@@ -119,16 +119,17 @@ class FrameRows:
         self._block = np.empty((len(self._types), max(expected, 1)))
         self._number = 0
 
-    def add(self, table: pd.DataFrame) -> None:
+    def add(self, table: pd.DataFrame | Mapping[str, NDArray[Any]]) -> None:
         """Append the rows of a frame; columns are taken by their names."""
-        begin, end = self._number, self._number + len(table)
+        begin = self._number
+        end = begin + len(table[str(self._types.index[0])])
         if end > self._block.shape[1]:
             more = np.empty((len(self._types), max(end, 2 * self._block.shape[1])))
             more[:, :begin] = self._block[:, :begin]
             self._block = more
         for values, name in zip(self._block, self._types.index, strict=True):
-            own = _codes_of(table[name]) if name == _SPECIES else table[name].to_numpy()
-            values[begin:end] = own
+            own = table[name]
+            values[begin:end] = _codes_of(own) if name == _SPECIES else own
         self._number = end
 
     def table(self) -> pd.DataFrame:
@@ -137,14 +138,14 @@ class FrameRows:
         for own, (name, dtype) in zip(self._block, self._types.items(), strict=True):
             known = own[: self._number]
             if name == _SPECIES:
-                words = np.array(SPECIES)[known.astype(np.int64)]
-                values[str(name)] = pd.array(words, dtype="str")
+                words = pd.array(list(SPECIES), dtype="str")
+                values[str(name)] = words.take(known.astype(np.int64))
             else:
                 values[str(name)] = known.astype(dtype)
         return pd.DataFrame(values)
 
 
-def _codes_of(species: "pd.Series[Any]") -> NDArray[np.int64]:
+def _codes_of(species: "pd.Series[Any] | NDArray[Any]") -> NDArray[np.int64]:
     codes: NDArray[np.int64] = pd.Index(SPECIES).get_indexer(pd.Index(species))
     return codes
 
@@ -154,6 +155,28 @@ def joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     parts = list(tables)
     filled = [part for part in parts if len(part)]
     return pd.concat(filled, ignore_index=True) if filled else parts[0]
+
+
+def repeated(table: pd.DataFrame) -> list[str]:
+    """Name the columns whose values repeat: a file lists them once, and their numbers.
+
+    Of measured values it would list all, and be larger; writing takes four times as long.
+
+    Parameters
+    ----------
+    table : DataFrame
+
+    Returns
+    -------
+    list of str
+        Those that are no fractional numbers.
+
+    Examples
+    --------
+    >>> repeated(pd.DataFrame({"species": ["O"], "site": [3], "x_A": [1.5]}))
+    ['species', 'site']
+    """
+    return [str(name) for name, dtype in table.dtypes.items() if dtype.kind != "f"]
 
 
 def write_streamed(file: Path, tables: Iterable[pd.DataFrame]) -> None:
@@ -170,7 +193,7 @@ def write_streamed(file: Path, tables: Iterable[pd.DataFrame]) -> None:
         for table in tables:
             if writer is None:
                 schema = pa.Schema.from_pandas(table, preserve_index=False)
-                writer = pq.ParquetWriter(file, schema)
+                writer = pq.ParquetWriter(file, schema, use_dictionary=repeated(table))
             writer.write_table(
                 pa.Table.from_pandas(table, schema=writer.schema, preserve_index=False)
             )

@@ -13,9 +13,8 @@ from ceria_models.decoding import (
     Peaks,
     calibrated,
     column_rows,
-    find_peaks,
+    find_and_read,
     joined_peaks,
-    read_sites,
 )
 from ceria_models.errors import ImageError
 from ceria_models.model import Model, PixelOutput
@@ -208,8 +207,14 @@ def read_view(
     for part in tiles_of(view.image.shape, reader.model.net, reader.tile):
         output = reader.run(net_input(view.image[part.rows, part.columns], mean, dose))
         on_output(part, output)
-        found.append(_peaks_of(part, view.image.shape, output, reader.model))
-        _read_tile(part, output, own, owners, reader.model, read)
+        mine = _places_of(part, owners)
+        peaks, there = _tile_read(part, output, own, mine, reader.model)
+        found.append(_in_core(part, view.image.shape, peaks, reader.model))
+        for species, rows in mine.items():
+            for values, new in zip(
+                vars(read[species]).values(), vars(there[species]).values(), strict=True
+            ):
+                values[rows] = new
     together = {species: _united([one[species] for one in found]) for species in SPECIES}
     table = column_rows(together, config.column_calibration, dose)
     table["y_A"] += view.origin[0]
@@ -220,13 +225,13 @@ def read_view(
     )
 
 
-def _peaks_of(
-    part: Tile, shape: tuple[int, ...], output: PixelOutput, model: Model
+def _in_core(
+    part: Tile, shape: tuple[int, ...], peaks: dict[str, Peaks], model: Model
 ) -> dict[str, Peaks]:
-    """Find the peaks in a tile's core, and a little beyond, in the coordinates of the view."""
+    """Keep the peaks in a tile's core, and a little beyond, in the coordinates of the view."""
     step, beyond = model.config.sampling_A, model.config.decoding.separation_A / 4
     found = {}
-    for species, own in find_peaks(output, step, model.config.decoding).items():
+    for species, own in peaks.items():
         x, y = own.x + part.columns.start * step, own.y + part.rows.start * step
         inside = np.ones(len(own), dtype=bool)
         for at, core, n in ((y, part.core_rows, shape[0]), (x, part.core_columns, shape[1])):
@@ -261,27 +266,29 @@ def _owners(places: Places, shape: tuple[int, ...], step: float) -> dict[str, ND
     }
 
 
-def _read_tile(
-    part: Tile,
-    output: PixelOutput,
-    places: Places,
-    owners: dict[str, NDArray[np.int64]],
-    model: Model,
-    read: dict[str, Peaks],
-) -> None:
-    """Read the places whose pixel lies in a tile's core."""
-    step = model.config.sampling_A
-    corner = np.array([part.rows.start, part.columns.start]) * step
+def _places_of(part: Tile, owners: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
+    """List the numbers of the places whose pixel lies in a tile's core."""
     mine = {}
     for species, pixel in owners.items():
         inside = np.ones(len(pixel), dtype=bool)
         for axis, core in enumerate((part.core_rows, part.core_columns)):
             inside &= (pixel[:, axis] >= core.start) & (pixel[:, axis] < core.stop)
         mine[species] = np.flatnonzero(inside)
+    return mine
+
+
+def _tile_read(
+    part: Tile,
+    output: PixelOutput,
+    places: Places,
+    mine: dict[str, NDArray[np.int64]],
+    model: Model,
+) -> tuple[dict[str, Peaks], dict[str, Peaks]]:
+    """Find the peaks of a tile, in its own coordinates, and read its places."""
+    step = model.config.sampling_A
+    corner = np.array([part.rows.start, part.columns.start]) * step
     own = {species: places[species][rows] - corner for species, rows in mine.items()}
-    for species, peaks in read_sites(output, own, step, model.config.decoding).items():
-        for values, new in zip(vars(read[species]).values(), vars(peaks).values(), strict=True):
-            values[mine[species]] = new
+    return find_and_read(output, own, step, model.config.decoding)
 
 
 def _empty(n: int, classes: int) -> Peaks:

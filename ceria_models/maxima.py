@@ -6,6 +6,9 @@ from scipy.spatial import cKDTree
 
 from ceria_models.model import DecodingFacts
 
+_ALL_PIXELS = 4
+"""Neighbours with which all pixels are compared; with the others, those that are left."""
+
 
 def maxima_of(
     atom: NDArray[np.floating], sampling: float, decoding: DecodingFacts
@@ -36,17 +39,21 @@ def maxima_of(
     full = 1 - np.exp(-0.5 * (decoding.mask_radius_A / decoding.smoothing_A) ** 2)
     radius = decoding.separation_A / (2 * sampling)
     reach = int(radius)
-    padded = np.pad(smooth, reach, mode="edge").ravel()
-    y, x = np.nonzero(smooth > decoding.threshold * full)
-    width = smooth.shape[1] + 2 * reach
-    left = (y + reach) * width + x + reach
+    padded = np.pad(smooth, reach, mode="edge")
+    width = padded.shape[1]
     # Pixel by pixel around, the nearest first: after a few of them hardly any are left.
     span = np.arange(-reach, reach + 1)
     dy, dx = (grid.ravel() for grid in np.meshgrid(span, span, indexing="ij"))
     distance = np.hypot(dy, dx)
-    for k in np.argsort(distance, kind="stable"):
-        if distance[k] <= radius:
-            left = left[padded[left] >= padded[left + dy[k] * width + dx[k]]]
+    order = [k for k in np.argsort(distance, kind="stable") if 0 < distance[k] <= radius]
+    high = smooth > decoding.threshold * full
+    for k in order[:_ALL_PIXELS]:
+        y, x = reach + dy[k], reach + dx[k]
+        high &= smooth >= padded[y : y + smooth.shape[0], x : x + smooth.shape[1]]
+    y, x = np.divmod(np.flatnonzero(high), smooth.shape[1])
+    left, padded = (y + reach) * width + x + reach, padded.ravel()
+    for k in order[_ALL_PIXELS:]:
+        left = left[padded[left] >= padded[left + dy[k] * width + dx[k]]]
     return np.stack([left // width - reach, left % width - reach], axis=1).astype(np.float64)
 
 

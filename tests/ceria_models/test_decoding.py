@@ -3,9 +3,17 @@
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, maximum_filter
-from scipy.special import softmax
+from scipy.special import logsumexp, softmax
 
-from ceria_models.decoding import Peaks, atom_probability, find_peaks, read_sites
+from ceria_models.decoding import (
+    Peaks,
+    _log_of_sum,
+    _near,
+    atom_probability,
+    find_and_read,
+    find_peaks,
+    read_sites,
+)
 from ceria_models.frame_reading import _united
 from ceria_models.model import DecodingFacts, PixelOutput
 
@@ -125,3 +133,56 @@ def test_a_column_that_two_tiles_found_counts_once():
         for own in (slice(0, 2), slice(2, 5))
     ]
     assert _united(parts).x.tolist() == [2.0, 2.0, 2.5, 2.05]
+
+
+@pytest.mark.parametrize("sampling", [0.175, 0.2, 0.35, 0.5])
+def test_pixels_near_a_column_are_those_within_the_radius_in_the_image(sampling):
+    """Some just on the radius; of columns outside of the image, the closest pixels."""
+    shape, rng = (9, 12), np.random.default_rng(0)
+    size = sampling * np.array(shape)
+    position = np.concatenate(
+        [
+            sampling * rng.integers(0, shape, (20, 2)),
+            rng.uniform(-1, size + 1, (200, 2)),
+            [[-5.0, 0.3], [0.3, 9.0], [-4.0, -4.0]],
+        ]
+    )
+    near = _near(position, shape, sampling, FACTS)
+    reach = int(FACTS.pool_A / sampling) + 1
+    lost = 0
+    for column, at in enumerate(position):
+        y, x = np.rint(at / sampling).astype(int)[:, None] + np.arange(-reach, reach + 1)
+        away = np.hypot(y[:, None] * sampling - at[0], x * sampling - at[1])
+        inside = ((y >= 0) & (y < 9))[:, None] & (x >= 0) & (x < 12)
+        chosen = inside & (away <= FACTS.pool_A)
+        if not chosen.any():
+            chosen, lost = away == away.min(), lost + 1
+        rows, columns = np.nonzero(chosen)
+        pixel = np.clip(y[rows], 0, 8) * 12 + np.clip(x[columns], 0, 11)
+        own = slice(near.first[column], near.first[column] + near.number[column])
+        np.testing.assert_array_equal(near.pixel[own], pixel)
+        middle = sampling * np.stack([pixel // 12, pixel % 12])
+        np.testing.assert_allclose(near.place[:, own], middle, atol=1e-12)
+    assert 3 <= lost < 200
+
+
+def test_columns_and_sites_together_are_what_they_are_one_after_the_other():
+    output = output_of(5)
+    rng = np.random.default_rng(5)
+    places = {"Ce": rng.uniform(0, 14, (30, 2)), "O": np.empty((0, 2))}
+    found, read = find_and_read(output, places, 0.2, FACTS)
+    alone = find_peaks(output, 0.2, FACTS), read_sites(output, places, 0.2, FACTS)
+    for together, own in zip((found, read), alone, strict=True):
+        for species, peaks in own.items():
+            for name, values in vars(peaks).items():
+                np.testing.assert_array_equal(getattr(together[species], name), values)
+    assert len(found["O"]) > 20
+    assert len(read["Ce"]) == 30
+
+
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+def test_logarithms_of_sums_are_those_of_scipy(scale):
+    logits = scale * np.random.default_rng(0).normal(size=(15, 400)).T
+    logits[::7, 3] = logits[::7, 5] = logits[::7].max(axis=1)  # the largest more than once
+    expected = logsumexp(logits, axis=1, keepdims=True)
+    np.testing.assert_array_equal(_log_of_sum(logits), expected)

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.fft import irfft2, rfft2
 
 from ceria_models.drift import estimate_drift
 from ceria_models.drift_path import smooth_path
+from ceria_models.drift_spectra import Spectra, _binned
 from ceria_models.film_mean import Mean
 from tests.ceria_models.make_film import SAMPLING, film_of, intensity, line
 
@@ -128,3 +130,57 @@ def test_places_far_from_the_path_are_left_out():
     assert not path.used[[10, 40]].any()
     assert (~path.used).sum() <= 4  # an innocent neighbour of each, at most
     assert np.abs(path.place - truth).max() < 0.25
+
+
+def on_the_whole_grid(spectra, cross, near, spread):
+    """Best place, mean place and variance of all points of the grid, as `Spectra._on_grid`."""
+    sizes, lengths = spectra._grid, [n * spectra.sampling for n in spectra._shape]
+    padded = np.zeros((sizes[0], sizes[1] // 2 + 1), dtype=np.complex64)
+    padded[spectra._rows_of_grid, : cross.shape[1]] = cross * np.where(spectra.kx > 0, 0.5, 1.0)
+    gain = irfft2(padded, s=sizes).astype(np.float64) * (sizes[0] * sizes[1])
+    y, x = (
+        (np.arange(size) * length / size - middle + length / 2) % length - length / 2
+        for size, length, middle in zip(sizes, lengths, near, strict=True)
+    )
+    score = gain - 0.5 * (y[:, None] ** 2 + x**2) / spread**2
+    p = np.exp(score - score.max())
+    p /= p.sum()
+    row, column = np.unravel_index(score.argmax(), score.shape)
+    mean = [float(p.sum(1) @ y), float(p.sum(0) @ x)]
+    apart = p.sum(1) @ (y - mean[0]) ** 2 + p.sum(0) @ (x - mean[1]) ** 2
+    grid = sum(0.25 * (length / size) ** 2 for size, length in zip(sizes, lengths, strict=True))
+    best = (near[0] + y[row], near[1] + x[column])
+    return best, (near[0] + mean[0], near[1] + mean[1]), max(float(apart - grid) / 2, 0.0)
+
+
+@pytest.mark.parametrize(("share", "spread"), [(1.0, 0.3), (1.0, 3.0), (1e-3, 0.3), (1e-3, 5.0)])
+def test_rows_that_are_left_out_hold_no_probable_place(share, spread):
+    """Of frames that show the lattice clearly, and of such that say so little that all places
+    near the expected one are probable."""
+    film = film_of(intensity()[:100], walk(5, 0.5, 3), seed=2)
+    spectra = Spectra(film[0].shape, SAMPLING)
+    frames = [spectra.of_frame(frame) for frame in film]
+    reference = np.mean(frames[:3], axis=0)
+    for frame in frames[3:]:
+        cross = frame * np.conj(reference * spectra._weight) / np.float32(spectra.noise(300.0))
+        cross *= np.float32(share)
+        found = spectra._on_grid(cross, (0.4, -7.3), spread)
+        plainly = on_the_whole_grid(spectra, cross, (0.4, -7.3), spread)
+        for value, expected in zip(found, plainly, strict=True):
+            np.testing.assert_allclose(value, expected, atol=1e-5)
+        if share == 1.0:
+            distance = [np.zeros(size) for size in spectra._grid]
+            rows, _ = spectra._likely_rows(cross, distance, spread)
+            assert len(rows) < 0.5 * spectra._grid[0]  # else nothing is left out
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 6])
+def test_a_spectrum_is_that_of_the_mean_of_squares_of_pixels(block):
+    spectra = Spectra((97, 130), 0.4 / block * 0.999)
+    frame = np.random.default_rng(0).gamma(2.0, size=(97, 130)).astype(np.float32)
+    ny, nx = 97 // block, 130 // block
+    small = frame[: ny * block, : nx * block].reshape(ny, block, nx, block).mean((1, 3))
+    np.testing.assert_array_equal(_binned(frame, block, (ny, nx)), small)
+    expected = rfft2((small / small.mean() - 1) * spectra._window)
+    expected = expected[np.ix_(spectra._rows, spectra._columns)]
+    np.testing.assert_array_equal(spectra.of_frame(frame), expected)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from ceria_data.errors import FilmError
 from ceria_data.film import open_film
 from ceria_models.film_frames import frames_of
-from ceria_models.film_writing import FrameRows
+from ceria_models.film_staging import FilmStaging
+from ceria_models.film_writing import FrameRows, write_streamed
 
 STATUS = Path("/proc/self/status")
 needs_linux = pytest.mark.skipif(
@@ -85,6 +87,20 @@ def test_rows_of_frames_are_kept_in_one_piece():
         tracemalloc.stop()
     assert len(kept) < 49
     assert len(rows.table()) == 2000
+
+
+def test_files_list_the_values_that_repeat_and_no_measured_ones(tmp_path):
+    table = table_of(0, 500)
+    write_streamed(tmp_path / "streamed.parquet", [table])
+    staging = FilmStaging(tmp_path / "film")
+    staging.begin({}, overwrite=False)
+    staging.write_table("written.parquet", table)
+    for file in (tmp_path / "streamed.parquet", staging.file("written.parquet")):
+        group = pq.read_metadata(file).row_group(0)
+        columns = [group.column(i) for i in range(group.num_columns)]
+        listed = {one.path_in_schema for one in columns if one.has_dictionary_page}
+        assert listed == {"frame", "species"}
+        pd.testing.assert_frame_equal(pd.read_parquet(file), table, check_exact=True)
 
 
 PREDICT = """
