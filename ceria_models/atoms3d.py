@@ -12,10 +12,9 @@ Floats = NDArray[np.float64]
 
 WITHOUT_LATTICE = 3.826
 """Distance of the atoms of a column where no lattice was found [Å]: that of [110]."""
-DEPTH_ERROR = 1.7
-"""Error of a column's mean depth that stays however many frames are averaged [Å]: an assumption
-under which the stated errors of top and bottom are those of the bundled net (docs/tracking.md)."""
 _PHASES = 64
+_SHARPEST = 0.1
+"""Standard deviation of a depth below which it weighs no more in the fit of the lattice [Å]."""
 
 
 @dataclass(frozen=True)
@@ -24,17 +23,24 @@ class ColumnDepths:
 
     Attributes
     ----------
-    first, last : array of float64, shape (site,)
-        Depth of the first and the last atom [Å]; NaN where there is none.
+    top, bottom : array of float64, shape (site,)
+        Depth of the first and the last atom as read [Å]; NaN where there is none.
     sd : array of float64, shape (site,)
+        Standard deviation of either [Å].
+    first, last : array of float64, shape (site,)
+        The same on the nearest place that the lattice allows [Å].
+    place_sd : array of float64, shape (site,)
         Standard deviation of either [Å].
     step : array of float64, shape (site,)
         Distance of the atoms [Å].
     """
 
+    top: Floats
+    bottom: Floats
+    sd: Floats
     first: Floats
     last: Floats
-    sd: Floats
+    place_sd: Floats
     step: Floats
 
 
@@ -46,7 +52,9 @@ def column_depths(
     A column of n atoms has them at equal distances, without gaps, their middle at the mean
     depth that was read. On a lattice the columns are shifted against each other along the
     beam: on [110] neighbouring rows by 1.913 Å. One shift of the whole lattice is fitted to
-    all depths; each column then takes the nearest place that the lattice allows.
+    all depths; each column then takes the nearest place that the lattice allows. Places are a
+    step apart, so where the depth is hardly known they are further from the truth than what
+    was read: atoms need a place, ends do not.
 
     Parameters
     ----------
@@ -61,19 +69,21 @@ def column_depths(
     Returns
     -------
     ColumnDepths
-        Their error holds that of the depth and half a step for each atom of the count's.
+        Their error holds that of the depth and half a step for each atom of the count's, on
+        the lattice also that of a place chosen at random within a step.
 
     Examples
     --------
     >>> sites = pd.DataFrame({"species": ["Ce"], "x_A": [0.0], "y_A": [0.0]})
     >>> p = np.eye(4)[[3]]
-    >>> depths = column_depths(sites, None, p, np.array([1.0]), np.array([0.0]))
-    >>> depths.first.round(3), depths.last.round(3), depths.sd
-    (array([-2.826]), array([4.826]), array([1.7]))
+    >>> depths = column_depths(sites, None, p, np.array([1.0]), np.array([0.5]))
+    >>> depths.top.round(3), depths.bottom.round(3), depths.sd
+    (array([-2.826]), array([4.826]), array([0.5]))
     """
     count = p.argmax(axis=1)
     step = np.full(len(sites), WITHOUT_LATTICE)
     middle = np.array(z, dtype=float)
+    within = np.zeros(len(sites))
     if lattice is not None and lattice.on.any():
         unit = lattice.lattice_parameter / 4 / float(lattice.axes.lengths[2])
         repeat = np.where(
@@ -84,20 +94,21 @@ def column_depths(
         # The middle of an even column lies half a step beside the places of its atoms.
         place = depth_phase(lattice, sites) * unit + (count - 1) / 2 * step
         middle[fixed] = _on_planes(middle[fixed], place[fixed], step[fixed], z_sd[fixed])
-    half = (count - 1) / 2 * step
-    empty = count == 0
+        # The standard deviation of what is evenly distributed over a step.
+        within[fixed] = step[fixed] / np.sqrt(12)
+    half = np.where(count > 0, (count - 1) / 2 * step, np.nan)
     numbers = np.arange(p.shape[1])
     mean = p @ numbers
     spread = np.sqrt(np.maximum(p @ numbers**2 - mean**2, 0.0))
-    sd = np.sqrt(z_sd**2 + DEPTH_ERROR**2 + (step / 2 * spread) ** 2)
+    sd = np.hypot(z_sd, step / 2 * spread)
     return ColumnDepths(
-        np.where(empty, np.nan, middle - half), np.where(empty, np.nan, middle + half), sd, step
+        z - half, z + half, sd, middle - half, middle + half, np.hypot(sd, within), step
     )
 
 
 def _on_planes(z: Floats, place: Floats, step: Floats, z_sd: Floats) -> Floats:
     """Nearest allowed middles, for the common shift of the lattice that suits all columns."""
-    weight = 1 / (z_sd**2 + DEPTH_ERROR**2)
+    weight = 1 / np.maximum(z_sd, _SHARPEST) ** 2
     shifts = np.arange(_PHASES) / _PHASES * step.max()
     away = (z - place - shifts[:, None] + step / 2) % step - step / 2
     best = (weight * away**2).sum(axis=1).argmin()
@@ -139,5 +150,5 @@ def atoms_of(sites: pd.DataFrame, p: Floats, depths: ColumnDepths) -> pd.DataFra
         "z_A": depths.first[row] + rank * depths.step[row],
         "site": sites["site"].to_numpy()[row],
         "count_confidence": p.max(axis=1)[row],
-        "z_sd_A": depths.sd[row],
+        "z_sd_A": depths.place_sd[row],
     })  # fmt: skip

@@ -93,7 +93,7 @@ def write_structures(
     -------
     DataFrame
         The interfaces: site, interval, time_start_s, time_stop_s, species, occupancy,
-        confidence, top_A (first atom along the beam), bottom_A (last atom), top_sd_A,
+        confidence, top_A (first atom along the beam, as read), bottom_A (last atom), top_sd_A,
         bottom_sd_A; NaN for empty columns.
     """
     (folder / STRUCTURES).mkdir()
@@ -120,8 +120,8 @@ def write_structures(
                     "species": found.table["species"],
                     "occupancy": p.argmax(axis=1),
                     "confidence": p.max(axis=1),
-                    "top_A": depths.first,
-                    "bottom_A": depths.last,
+                    "top_A": depths.top,
+                    "bottom_A": depths.bottom,
                     "top_sd_A": depths.sd,
                     "bottom_sd_A": depths.sd,
                 }
@@ -167,7 +167,10 @@ def _mean_depth(
     summed = (weight * np.where(known, values, 0.0)).sum(axis=1)
     # A column that is not read here lies anywhere within the particle.
     mean = np.where(seen, summed / np.where(seen, total, 1.0), 0.0)
-    sd = np.where(seen, 1 / np.sqrt(np.where(seen, total, 1.0)), 2 * WITHOUT_LATTICE)
+    # What a net says of depth is mostly what columns are usually like, in every frame again: many
+    # frames are no surer of it than one.
+    often = np.maximum(known.sum(axis=1), 1)
+    sd = np.where(seen, np.sqrt(often / np.where(seen, total, 1.0)), 2 * WITHOUT_LATTICE)
     return mean, sd
 
 

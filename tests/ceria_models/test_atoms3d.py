@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from ceria_models.atom_files import write_cif, write_extxyz
-from ceria_models.atoms3d import DEPTH_ERROR, atoms_of, column_depths
-from ceria_models.film_structures import Interval, stable_intervals
+from ceria_models.atoms3d import atoms_of, column_depths
+from ceria_models.film_structures import Interval, _mean_depth, stable_intervals
 from ceria_models.synthetic_film import synthetic_film, synthetic_sites
 from ceria_models.tracked_sites import merge_sites
 from ceria_models.tracking_run import run_tracking
@@ -69,8 +69,35 @@ def test_uncertainty_holds_depth_and_count():
     sites = pd.DataFrame({"site": [0, 1], "species": "Ce", "x_A": [0.0, 9.0], "y_A": 0.0})
     p = np.array([[0, 0, 0, 1.0, 0], [0, 0, 0.25, 0.5, 0.25]])
     depths = column_depths(sites, None, p, np.zeros(2), np.array([0.5, 0.5]))
-    assert depths.sd[0] == pytest.approx(np.hypot(0.5, DEPTH_ERROR))
-    assert depths.sd[1] == pytest.approx(np.sqrt(0.25 + DEPTH_ERROR**2 + 0.5 * (3.826 / 2) ** 2))
+    assert depths.sd[0] == pytest.approx(0.5)
+    assert depths.sd[1] == pytest.approx(np.sqrt(0.25 + 0.5 * (3.826 / 2) ** 2))
+    # Without a lattice there is no place to choose.
+    assert (depths.place_sd == depths.sd).all()
+
+
+def test_ends_are_as_read_and_atoms_on_the_lattice(particle):
+    """Middles spread by 1.2 Å of which nothing is read: stated errors are the true ones."""
+    sites, lattice = particle
+    rng = np.random.default_rng(1)
+    n, z = len(sites), np.full(len(sites), 0.7)
+    depths = column_depths(sites, lattice, certain(sites["sites"]), z, np.full(n, 1.2))
+    assert (depths.top + depths.bottom) / 2 == pytest.approx(z)
+    assert depths.sd == pytest.approx(1.2)
+    places = (depths.first + depths.last) / 2
+    assert np.abs(places - z).max() > 1
+    # Of a true middle that is anywhere, the nearest place is wrong by more than what was read.
+    errors = [places - z - rng.normal(scale=1.2, size=n) for _ in range(200)]
+    assert np.std(errors) == pytest.approx(depths.place_sd[0], rel=0.1)
+
+
+def test_many_frames_are_no_surer_of_a_depth_than_one():
+    z = np.array([[0.1, 0.3, 0.2], [np.nan] * 3])
+    spread = np.array([[1.2, 1.2, 1.2], [np.nan] * 3])
+    mean, sd = _mean_depth(z, spread, Interval(0, 3))
+    assert mean == pytest.approx([0.2, 0.0])
+    assert sd[0] == pytest.approx(1.2)
+    # Nothing was read of the second: it lies anywhere in the particle.
+    assert sd[1] == pytest.approx(2 * 3.826)
 
 
 def test_empty_columns_have_no_ends_and_no_atoms():
@@ -104,9 +131,12 @@ def test_ase_reads_what_track_writes(tmp_path):
         assert not atoms.pbc.any()
         assert "lattice planes of CeO2 along [110]" in atoms.info["comment"]
         z = atoms.positions[:, 2] + np.array(atoms.info["origin"])[2]
-        top = own.set_index("site")["top_A"]
+        top, bottom = (own.set_index("site")[f"{end}_A"] for end in ("top", "bottom"))
         site = int(atoms.arrays["site"][0])
-        assert z[atoms.arrays["site"] == site].min() == pytest.approx(top[site], abs=1e-3)
+        mine = z[atoms.arrays["site"] == site]
+        # On the nearest place of the lattice, which is at most half a step away.
+        assert np.ptp(mine) == pytest.approx(bottom[site] - top[site], abs=1e-3)
+        assert abs(mine.min() - top[site]) < 3.826 / 2 + 0.1
         crystal = ase_io.read(file.with_suffix(".cif"))
         assert crystal.get_chemical_formula() == atoms.get_chemical_formula()
         np.testing.assert_allclose(
