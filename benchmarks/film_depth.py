@@ -122,8 +122,8 @@ def depth_errors(dataset, particle, folder):
     intervals = json.loads((folder / "track.json").read_text())["intervals"]
     places = sites.sort_values("site")[["x_A", "y_A"]].to_numpy()
     errors = {species: [] for species in SPECIES}
-    for number, (start, stop) in enumerate(intervals):
-        true = dataset.columns_of(int(structures["structure"].iloc[(start + stop) // 2]))
+    for number, (start, final) in enumerate(intervals):
+        true = dataset.columns_of(int(structures["structure"].iloc[(start + final) // 2]))
         own = interfaces[(interfaces["interval"] == number) & interfaces["top_A"].notna()]
         parts = {}
         for species in SPECIES:
@@ -136,7 +136,7 @@ def depth_errors(dataset, particle, folder):
             column = true.iloc[mine[apart.argmin(1)[met]]]
             first, last = column["z_first_A"].to_numpy(), column["z_last_A"].to_numpy()
             parts[species] = np.stack([
-                np.full(met.sum(), stop - start),
+                np.full(met.sum(), final - start + 1),
                 (first + last) / 2,
                 rows["top_A"].to_numpy()[met] - first,
                 rows["bottom_A"].to_numpy()[met] - last,
