@@ -89,7 +89,9 @@ def find_and_read(
     sampling: float,
     decoding: DecodingFacts,
 ) -> tuple[dict[str, Peaks], dict[str, Peaks]]:
-    """Do what `find_peaks` and `read_sites` do, in less time than one after the other.
+    """Find peaks, and read what the pixels say at given places, with a column there or not.
+
+    A place is described by the pixels that would describe a column found there.
 
     Parameters
     ----------
@@ -105,17 +107,21 @@ def find_and_read(
     dict of str to Peaks
         As from `find_peaks`.
     dict of str to Peaks
-        As from `read_sites`.
+        One for every place, in the same order.
 
     Examples
     --------
+    A column of seven atoms of oxygen, at a place and beside another one:
+
     >>> logits = np.zeros((2, 15, 12, 12), dtype=np.float32)
     >>> logits[:, 0], logits[1, 7, 4:7, 5:8] = 8, 16
     >>> output = PixelOutput(logits, 0 * logits[:, 0], 0 * logits[:, 0], 0 * logits[:, :2])
-    >>> places = {"Ce": np.array([[1.0, 1.0]]), "O": np.array([[1.0, 1.2]])}
+    >>> places = {"Ce": np.array([[1.0, 1.0]]), "O": np.array([[1.0, 1.2], [2.0, 0.2]])}
     >>> found, read = find_and_read(output, places, 0.2, DecodingFacts(mask_radius_A=0.6))
-    >>> [(len(found[s]), read[s].logits[0].argmax()) for s in ("Ce", "O")]
-    [(0, np.int64(0)), (1, np.int64(7))]
+    >>> [len(own) for own in found.values()]
+    [0, 1]
+    >>> [own.logits.argmax(axis=1).tolist() for own in read.values()]
+    [[0], [7, 0]]
     """
     found, read = {}, {}
     for index, species in enumerate(SPECIES):
@@ -128,48 +134,6 @@ def find_and_read(
         found[species] = described.keep(slice(len(position)))
         read[species] = described.keep(slice(len(position), None))
     return found, read
-
-
-def read_sites(
-    output: PixelOutput,
-    positions: dict[str, NDArray[np.float64]],
-    sampling: float,
-    decoding: DecodingFacts,
-) -> dict[str, Peaks]:
-    """Read what the pixels say at given places, whether or not a column was found there.
-
-    The pixels are those that describe a column that `find_peaks` finds at the place.
-
-    Parameters
-    ----------
-    output : PixelOutput
-    positions : dict of str to array of float64, shape (site, (y, x))
-        Å, by species.
-    sampling : float
-        Pixel size [Å/pixel].
-    decoding : DecodingFacts
-
-    Returns
-    -------
-    dict of str to Peaks
-        One for every place, in the same order.
-
-    Examples
-    --------
-    Seven atoms of oxygen everywhere but below y = 1 Å, and nothing of cerium:
-
-    >>> logits = np.zeros((2, 15, 12, 12), dtype=np.float32)
-    >>> logits[0, 0], logits[1, 0], logits[1, 7, 5:] = 16, 8, 16
-    >>> output = PixelOutput(logits, 0 * logits[:, 0], 0 * logits[:, 0], 0 * logits[:, :2])
-    >>> places = {"Ce": np.array([[1.0, 1.0]]), "O": np.array([[0.3, 1.0], [1.8, 1.0]])}
-    >>> found = read_sites(output, places, 0.2, DecodingFacts(mask_radius_A=0.6))
-    >>> [own.logits.argmax(axis=1).tolist() for own in found.values()]
-    [[0], [0, 7]]
-    """
-    return {
-        species: _described(positions[species], output, index, sampling, decoding)
-        for index, species in enumerate(SPECIES)
-    }
 
 
 def atom_probability(logits: NDArray[np.floating]) -> NDArray[np.floating]:

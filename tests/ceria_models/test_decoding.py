@@ -12,7 +12,6 @@ from ceria_models.decoding import (
     atom_probability,
     find_and_read,
     find_peaks,
-    read_sites,
 )
 from ceria_models.frame_reading import _united
 from ceria_models.model import DecodingFacts, PixelOutput
@@ -86,7 +85,7 @@ def test_sites_where_peaks_are_say_the_same_as_the_peaks():
     output = output_of(3)
     found = find_peaks(output, 0.2, FACTS)
     places = {species: np.stack([own.y, own.x], axis=1) for species, own in found.items()}
-    for species, own in read_sites(output, places, 0.2, FACTS).items():
+    for species, own in find_and_read(output, places, 0.2, FACTS)[1].items():
         for name, values in vars(own).items():
             np.testing.assert_array_equal(values, getattr(found[species], name), err_msg=name)
 
@@ -166,13 +165,17 @@ def test_pixels_near_a_column_are_those_within_the_radius_in_the_image(sampling)
     assert 3 <= lost < 200
 
 
-def test_columns_and_sites_together_are_what_they_are_one_after_the_other():
+def test_columns_and_sites_do_not_feel_each_other():
     output = output_of(5)
     rng = np.random.default_rng(5)
     places = {"Ce": rng.uniform(0, 14, (30, 2)), "O": np.empty((0, 2))}
     found, read = find_and_read(output, places, 0.2, FACTS)
-    alone = find_peaks(output, 0.2, FACTS), read_sites(output, places, 0.2, FACTS)
-    for together, own in zip((found, read), alone, strict=True):
+    # A place read by itself, and columns found without any place.
+    some = {"Ce": places["Ce"][7:8], "O": np.empty((0, 2))}
+    one = find_and_read(output, some, 0.2, FACTS)[1]["Ce"]
+    alone = find_peaks(output, 0.2, FACTS), {"Ce": one}
+    shown = found, {"Ce": read["Ce"].keep(slice(7, 8))}
+    for together, own in zip(shown, alone, strict=True):
         for species, peaks in own.items():
             for name, values in vars(peaks).items():
                 np.testing.assert_array_equal(getattr(together[species], name), values)
