@@ -96,3 +96,13 @@ def test_nobody_is_near():
     assert not same.any()
     assert nearest_of(np.zeros((0, 2)), np.zeros((0, 2)))[0].shape == (0,)
     assert nearest_of(np.zeros((0, 2)), np.zeros((3, 2)))[1].shape == (0,)
+
+
+@pytest.mark.parametrize("direction", [(1.0, 0.0), (0.0, -1.0), (0.6, 0.8)])
+def test_sites_from_nine_tenths_of_an_angstrom_on_are_other_columns(direction):
+    """O columns of [110] are 1.35 Å apart where two of them are nearest."""
+    places = np.array([[5.0, 5.0]])
+    for apart, same in ((0.88, True), (0.92, False), (1.35, False)):
+        nearest, found = nearest_of(places, places + apart * np.array(direction))
+        assert nearest.tolist() == [0]
+        assert found.tolist() == [same]
