@@ -6,6 +6,8 @@ import pandas as pd
 from ceria_data.schema import SPECIES
 from ceria_models.column_scoring import (
     LASTING_S,
+    calibration_error,
+    calibration_error_by_chance,
     lasting_vacancies_seen,
     score_columns,
     vacancy_readings,
@@ -15,6 +17,7 @@ from ceria_models.film_truth import SAME_COLUMN as SAME_COLUMN  # for the other 
 from ceria_models.film_truth import film_truth as truth_of
 from ceria_models.film_truth import reading_cube as cube
 
+SIDES = {"before": "readings", "after": "tracks"}
 WINDOWS = {"Ce": 0.2, "O": 0.5}
 DRAWS = 1000
 
@@ -22,7 +25,8 @@ DRAWS = 1000
 def cells(films):
     """Add up the films of a row."""
     vacancies = [film["vacancies"] for film in films]
-    films = [{key: film[key] for key in film if key != "vacancies"} for film in films]
+    bins = {name: np.concatenate([film["bins"][name] for film in films]) for name in SIDES}
+    films = [{k: film[k] for k in film if k not in ("vacancies", "bins")} for film in films]
     rng = np.random.default_rng(0)
     draws = rng.integers(len(films), size=(DRAWS, len(films)))
     total = {key: np.array([film[key] for film in films], dtype=float) for key in films[0]}
@@ -34,18 +38,14 @@ def cells(films):
             low_high = np.nanpercentile(drawn, (2.5, 97.5))
         return f"{values:.3f} ({low_high[0]:.3f}–{low_high[1]:.3f})" if len(low_high) else "–"
 
-    errors = {
-        name: np.abs((total[f"bins_{name}_confidence"] - total[f"bins_{name}_right"]).sum(0)).sum()
-        / max(total[f"bins_{name}_n"].sum(), 1)
-        for name in ("before", "after")
-    }
     squares = total["time_squares"].sum() / max(total["right"].sum(), 1)
     return [
         share("before_right", "n"),
         share("after_right", "n"),
         share("missed", "n"),
-        f"{errors['before']:.3f}",
-        f"{errors['after']:.3f}",
+        f"{calibration_error(bins['before']):.3f}",
+        f"{calibration_error(bins['after']):.3f}",
+        "{:.3f}, {:.3f}".format(*calibration_error_by_chance(bins["after"])),
         f"{(total['extra'].sum() / total['frames'].sum()):.2f} a frame",
         f"{total['true'].sum():.0f}",
         f"{total['found'].sum():.0f}",
@@ -74,7 +74,7 @@ def film_scores(dataset, particle, folder):
     truth = truth_of(dataset, particle, frames)
     sides = {
         name: cube(pd.read_parquet(folder / f"{file}.parquet"), len(sites), len(frames))
-        for name, file in (("before", "readings"), ("after", "tracks"))
+        for name, file in SIDES.items()
     }
     found = pd.read_parquet(folder / "events.parquet")
     places = sites[["x_A", "y_A"]].to_numpy()
@@ -99,9 +99,7 @@ def count_sums(truth, sides, sites, species):
             "extra": after.false_sites}  # fmt: skip
     for name, score in scores.items():
         sums[f"{name}_right"] = score.right
-        for key, values in zip(("n", "confidence", "right"), score.bins, strict=True):
-            sums[f"bins_{name}_{key}"] = values
-    return sums
+    return sums | {"bins": {name: score.bins for name, score in scores.items()}}
 
 
 def event_sums(truth, found, site_places, species):

@@ -33,8 +33,8 @@ class ColumnScore:
     false_sites : int
         Sites times frames that say atoms where no column is.
     frames : int
-    bins : array of float64, shape (3, 10)
-        Number, summed confidence and right ones by confidence, of the columns that were found.
+    bins : array of float64, shape (column, 3, 10)
+        Frames, summed confidence and right ones by confidence, of every column that was found.
     """
 
     n: int
@@ -73,11 +73,10 @@ def score_columns(
     read = np.where(known[..., None], read, 0.0)
     right = read.argmax(axis=-1) == np.minimum(counts, p.shape[-1] - 1)
     sure = read.max(axis=-1)
-    at = np.minimum((sure * BINS).astype(np.int64), BINS - 1)[known]
-    bins = [
-        np.bincount(at, value[known].astype(float), BINS)
-        for value in (np.ones(known.shape), sure, right)
-    ]
+    at = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
+    inside = known[..., None] & (at[..., None] == np.arange(BINS))
+    values = np.stack([np.ones(known.shape), sure, right], axis=1)
+    bins = np.einsum("cvf,cfb->cvb", values, inside.astype(np.float64))
     # A site at the edge of the field may be a column that is not asked for.
     everywhere = truth.places[truth.of(species, in_field=False)]
     taken = nearest_of(everywhere, there)
@@ -90,8 +89,77 @@ def score_columns(
         missed=int((full & ~met[:, None]).sum()),
         false_sites=int((none < 0.5).sum()),
         frames=counts.shape[1],
-        bins=np.stack(bins),
+        bins=bins[met],
     )
+
+
+def calibration_error(bins: Floats) -> float:
+    """Compare confidence and share of right counts, bin by bin.
+
+    Parameters
+    ----------
+    bins : array of float, shape (column, 3, bin)
+        See `ColumnScore`; those of several films one after the other.
+
+    Returns
+    -------
+    float
+        Mean difference over columns and frames; NaN without any.
+
+    Examples
+    --------
+    Ten frames read with a confidence of 0.8, all of them right:
+
+    >>> bins = np.zeros((1, 3, 10))
+    >>> bins[0, :, 7] = 10, 8.0, 10
+    >>> round(calibration_error(bins), 3)
+    0.2
+    """
+    number, confidence, right = bins.sum(axis=0)
+    if not number.sum():
+        return float("nan")
+    return float(np.abs(confidence - right).sum() / number.sum())
+
+
+def calibration_error_by_chance(
+    bins: Floats, *, draws: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """Say which calibration error columns would show whose confidence is right.
+
+    A column that changes little is right or wrong in all its frames: a film says as much of
+    calibration as it has columns, however many frames there are. Columns that are wrong
+    together, as those of one film can be, would show more.
+
+    Parameters
+    ----------
+    bins : array of float, shape (column, 3, bin)
+        As for `calibration_error`.
+    draws, seed : int
+        Of the simulation: a number from 0 to 1 for every column, which is right in those
+        frames whose confidence is higher.
+
+    Returns
+    -------
+    tuple of float
+        Median, and the value that one film in twenty exceeds; NaN without columns.
+
+    Examples
+    --------
+    >>> bins = np.zeros((50, 3, 10))
+    >>> bins[:, :, 7] = 10, 8.0, 10
+    >>> usual, rarely = calibration_error_by_chance(bins)
+    >>> 0.02 < usual < 0.06 < rarely < 0.14
+    True
+    """
+    number, confidence, _ = bins.transpose(1, 0, 2)
+    if not number.sum():
+        return float("nan"), float("nan")
+    sure = confidence / np.maximum(number, 1)
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(draws):
+        right = number * (rng.random((len(bins), 1)) < sure)
+        found.append(calibration_error(np.stack([number, confidence, right], axis=1)))
+    return float(np.median(found)), float(np.quantile(found, 0.95))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from ceria_models.column_scoring import (
+    calibration_error,
+    calibration_error_by_chance,
     lasting_vacancies_seen,
     score_columns,
     vacancy_readings,
@@ -146,16 +148,57 @@ def test_counts_that_are_right_wrong_and_missed():
     score = score_columns(truth, reader(said), SITES, "O")
     assert (score.n, score.right, score.missed) == (3 * FRAMES, 3 * FRAMES - 10 - 11, 0)
     assert (score.false_sites, score.frames) == (0, FRAMES)
-    number, confidence, right = score.bins[:, 9]
+    number, confidence, right = score.bins.sum(0)[:, 9]
     assert (number, right) == (4 * FRAMES, 4 * FRAMES - 21)
     assert confidence == pytest.approx(0.9 * 4 * FRAMES)
+
+
+def test_every_column_has_bins_of_its_own():
+    truth = film()
+    said = truth.counts.copy()
+    said[2] = 2
+    bins = score_columns(truth, reader(said), SITES, "O").bins
+    assert bins.shape == (4, 3, 10)
+    assert bins[:, 0, 9].tolist() == [FRAMES] * 4
+    assert bins[:, 2, 9].tolist() == [FRAMES, FRAMES, 0, FRAMES]
+
+
+def test_calibration_error_weighs_bins_by_their_frames():
+    bins = np.zeros((2, 3, 10))
+    bins[0, :, 9] = 30, 28.5, 30
+    bins[1, :, 5] = 10, 5.5, 2
+    assert calibration_error(bins) == pytest.approx((1.5 + 3.5) / 40)
+    assert np.isnan(calibration_error(bins[:0]))
+
+
+def test_chance_leaves_a_calibration_error_that_falls_with_columns_not_with_frames():
+    def of(columns, frames):
+        bins = np.zeros((columns, 3, 10))
+        bins[:, :, 8] = frames, 0.85 * frames, 0
+        return calibration_error_by_chance(bins)
+
+    # The mean of columns that are right or wrong: its spread is known.
+    spread = (0.85 * 0.15 / 400) ** 0.5
+    median, rarely = of(400, 1)
+    assert median == pytest.approx(0.674 * spread, rel=0.15)
+    assert rarely == pytest.approx(1.96 * spread, rel=0.15)
+    assert of(400, 100) == pytest.approx((median, rarely))
+    assert of(100, 100)[1] == pytest.approx(2 * rarely, rel=0.2)
+    assert np.isnan(of(0, 1)).all()
+
+
+def test_a_column_of_two_confidences_is_right_first_where_it_is_surer():
+    bins = np.zeros((1, 3, 10))
+    bins[0, :, 9] = 10, 9.99, 0
+    bins[0, :, 0] = 10, 0.01, 0
+    assert calibration_error_by_chance(bins, draws=50)[0] == pytest.approx(0.001, abs=2e-4)
 
 
 def test_a_column_that_was_not_found_is_wrong_whatever_is_read_beside_it():
     truth = film()
     score = score_columns(truth, reader(truth.counts[:3]), SITES[:3], "O")
     assert (score.n, score.right, score.missed) == (4 * FRAMES, 3 * FRAMES, FRAMES)
-    assert score.bins[0].sum() == 3 * FRAMES
+    assert score.bins[:, 0].sum() == 3 * FRAMES
 
 
 def test_a_column_misread_throughout_is_wrong_in_every_frame():
@@ -170,7 +213,7 @@ def test_frames_without_a_reading_are_wrong_and_have_no_confidence():
     p = reader(truth.counts)
     p[1, 7] = np.nan
     score = score_columns(truth, p, SITES, "O")
-    assert score.right == score.n - 1 == score.bins[0].sum()
+    assert score.right == score.n - 1 == score.bins[:, 0].sum()
 
 
 def test_more_than_the_highest_class_is_that_class():
