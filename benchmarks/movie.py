@@ -125,8 +125,8 @@ def watched(clock, recorded=None):
                 return
             yield one
 
-    def net(*given):
-        run = open_runtime(*given)
+    def net(*given, **more):
+        run = open_runtime(*given, **more)
         return clock.timed("net", replayed(run, recorded) if recorded else run)
 
     patches = [

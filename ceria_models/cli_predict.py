@@ -90,6 +90,13 @@ def predict(
             "last digits), or an .onnx file that `export` made of the model.",
         ),
     ] = "float32",
+    orientations: Annotated[
+        bool,
+        typer.Option(
+            "--orientations",
+            help="Average over turned and mirrored images: a little better, 8 times as long.",
+        ),
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted prediction.")
     ] = False,
@@ -121,7 +128,7 @@ def predict(
     opened = replace(opened, film=film, origins=origins)
     set_threads(threads)
     settings = PredictionSettings(
-        model or DEFAULT, pictures, force, runtime, device, resume, overwrite
+        model or DEFAULT, pictures, force, runtime, orientations, device, resume, overwrite
     )
     with terminal.progress(quiet=quiet or json) as advance:
         facts, warnings = run_prediction(opened, sampling, out, settings, tell=advance)

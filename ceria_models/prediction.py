@@ -63,6 +63,7 @@ def predict(
     probabilities: bool = False,
     tile: int = TILE,
     runtime: str = "float32",
+    orientations: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Prediction:
     """Count the atoms of every column in one image or several.
@@ -81,6 +82,9 @@ def predict(
         Pixels of a tile's core along each axis.
     runtime : str
         What runs the net, see `runtime.open_runtime`: ``float32``, ``bfloat16`` or an ONNX file.
+    orientations : bool
+        Average over the eight orientations of every image: counts are a little better, and it
+        takes eight times as long.
     on_progress : callable
         Told frames done and in all.
 
@@ -98,7 +102,7 @@ def predict(
         If the runtime cannot be used.
     """
     frames = checked_images(images, sampling)
-    reader = Reader(model, open_runtime(model, runtime), tile)
+    reader = Reader(model, open_runtime(model, runtime, orientations=orientations), tile)
     shape = (len(frames), len(SPECIES), *frames.shape[1:])
     classes = model.config.net.max_count + 1
     # Made once and filled tile by tile: everything else of an image is gone with its tile.

@@ -55,6 +55,8 @@ class PredictionSettings:
         Go on where the images lie far outside of what the net has seen; the output says so.
     runtime : str
         What runs the net, see `runtime.open_runtime`.
+    orientations : bool
+        Average over the eight orientations of every image.
     device : str
         ``cpu`` or ``gpu``; exported files run on the processor only.
     resume : bool
@@ -67,6 +69,7 @@ class PredictionSettings:
     pictures: int = 8
     force: bool = False
     runtime: str = FLOAT32
+    orientations: bool = False
     device: str = "cpu"
     resume: bool = False
     overwrite: bool = False
@@ -123,7 +126,8 @@ def run_prediction(
         _refuse_pixel_size(source.film, sampling, model)
     film = source.film
     check_size(film.shape, sampling, model)
-    reader = Reader(model, open_runtime(model, settings.runtime))
+    run = open_runtime(model, settings.runtime, orientations=settings.orientations)
+    reader = Reader(model, run)
     job = FilmJob(source, sampling, reader, settings.force, tell)
     begun = _fingerprint(job, settings, weights)
     with staging_of(out, begun, resume=settings.resume, overwrite=settings.overwrite) as staging:
@@ -195,7 +199,7 @@ def _fingerprint(job: FilmJob, settings: PredictionSettings, weights: str) -> di
         "preparation": {k: v for k, v in job.source.record.items() if k != "references"},
         "camera references": _references_of(job.source.record),
         "model": [model.config.name, model.config.version, weights],
-        "runtime": [settings.runtime, settings.device],
+        "runtime": [settings.runtime, settings.orientations, settings.device],
         "--force": settings.force,
         "software": __version__,
     }
@@ -279,6 +283,7 @@ def _facts(
         "software": __version__,
         "source": film.source,
         "runtime": settings.runtime,
+        "orientations": 8 if settings.orientations else 1,
         "device": settings.device,
         "sampling_A": job.sampling,
         "sampling_source": origins.sampling,

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from ceria_data.errors import ConfigError
 from ceria_models.model import Model, PixelOutput, run_net
 from ceria_models.nets import ColumnNet, fixed_net
+from ceria_models.orientations import over_orientations
 
 Runtime = Callable[[NDArray[np.float32]], PixelOutput]
 """Describes the pixels of one image, (channel, y, x), as from `contrast.net_input`."""
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 
 
-def open_runtime(model: Model, name: str = FLOAT32) -> Runtime:
+def open_runtime(model: Model, name: str = FLOAT32, *, orientations: bool = False) -> Runtime:
     """Choose what runs a model's net.
 
     Parameters
@@ -25,6 +26,8 @@ def open_runtime(model: Model, name: str = FLOAT32) -> Runtime:
     name : str
         ``float32`` or ``bfloat16`` for PyTorch, or an ``.onnx`` file that `onnx_file.export_onnx`
         made of this model.
+    orientations : bool
+        Average over the eight orientations of every image: eight times the work.
 
     Returns
     -------
@@ -47,6 +50,11 @@ def open_runtime(model: Model, name: str = FLOAT32) -> Runtime:
     >>> run(np.zeros((2, 32, 48), dtype=np.float32)).logits.shape
     (2, 15, 32, 48)
     """
+    run = _open(model, name)
+    return over_orientations(run, model.net.stride) if orientations else run
+
+
+def _open(model: Model, name: str) -> Runtime:
     if name in (FLOAT32, BFLOAT16):
         return torch_runtime(model.net, bfloat16=name == BFLOAT16)
     if name.endswith(".onnx"):
