@@ -1,11 +1,11 @@
 """How far errors of counts are shared by all columns of an image.
 
-    python benchmarks/image_errors.py DATASET [--model MODEL] [--images 100]   # a minute, one core
+    python benchmarks/image_errors.py DATASET [--model MODEL] [--split S] [--images 100]
 
-Images of the split test, 50 to 90 Å overfocus, recorded anew at one dose. For every image: the
-share of its Ce columns with the exact count, and the errors of the counts of those that are found.
-The shared part of the squared error is what is left of it in the means of the images, beyond what
-errors that know nothing of each other would leave there.
+Images of a split, usually test, 50 to 90 Å overfocus, recorded anew at one dose. For every image:
+the share of its Ce columns with the exact count, and the errors of the counts of those that are
+found. The shared part of the squared error is what is left of it in the means of the images, beyond
+what errors that know nothing of each other would leave there.
 """
 
 import argparse
@@ -47,12 +47,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset")
     parser.add_argument("--model", default=DEFAULT)
+    parser.add_argument("--split", default="test")
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--dose", type=float, default=1000.0, help="e-/Å²")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     model = from_pretrained(arguments.model)
-    dataset = open_dataset(arguments.dataset, "test")
+    dataset = open_dataset(arguments.dataset, arguments.split)
     low, high = (float(end) for end in WINDOW.split(" to "))
     inside = np.flatnonzero(dataset.samples["defocus_A"].between(low, high))
     places = np.linspace(0, len(inside) - 1, min(arguments.images, len(inside))).astype(int)
