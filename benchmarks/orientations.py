@@ -45,10 +45,8 @@ def main():
     parser.add_argument("--images", type=int, default=60)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    model, dataset = (
-        from_pretrained(arguments.model),
-        open_dataset(arguments.dataset, arguments.split),
-    )
+    model = from_pretrained(arguments.model)
+    dataset = open_dataset(arguments.dataset, arguments.split)
     found, seconds = {}, {}
     for number in (1, 8):
         begun = time.process_time()
