@@ -46,6 +46,7 @@ def cells(films):
         f"{calibration_error(bins['before']):.3f}",
         f"{calibration_error(bins['after']):.3f}",
         "{:.3f}, {:.3f}".format(*calibration_error_by_chance(bins["after"])),
+        stated_and_right(bins["after"]),
         f"{(total['extra'].sum() / total['frames'].sum()):.2f} a frame",
         f"{total['true'].sum():.0f}",
         f"{total['found'].sum():.0f}",
@@ -60,6 +61,12 @@ def cells(films):
         f"{1000 * ratio(total, 'changes_false', 'n', slice(None)):.3f}",
         vacancy_recall(vacancies),
     ]
+
+
+def stated_and_right(bins):
+    """Say the mean confidence, and the share of right counts, of columns that were found."""
+    number, confidence, right = bins.sum(axis=(0, 2))
+    return f"{confidence / number:.3f}, {right / number:.3f}" if number else "–"
 
 
 def ratio(total, top, bottom, draw):

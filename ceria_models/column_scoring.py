@@ -141,7 +141,7 @@ def calibration_error_by_chance(
     Returns
     -------
     tuple of float
-        Median, and the value that one film in twenty exceeds; NaN without columns.
+        Median, and the value that is exceeded once in twenty times; NaN without columns.
 
     Examples
     --------

@@ -37,6 +37,10 @@ def over_orientations(run: "Runtime", stride: int) -> "Runtime":
     callable
         As `run`.
 
+    References
+    ----------
+    .. [1] Lim et al., arXiv:1707.02921 (2017): geometric self-ensemble.
+
     Examples
     --------
     >>> def slope(image):  # a net that goes by where a pixel is

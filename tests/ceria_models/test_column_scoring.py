@@ -194,11 +194,20 @@ def test_a_column_of_two_confidences_is_right_first_where_it_is_surer():
     assert calibration_error_by_chance(bins, draws=50)[0] == pytest.approx(0.001, abs=2e-4)
 
 
+def test_one_number_decides_about_a_column_in_all_its_bins():
+    """With 0.65 it is below all four confidences; four numbers would all be with 0.39 only."""
+    bins = np.zeros((1, 3, 10))
+    bins[0, 0, 6:] = 1
+    bins[0, 1, 6:] = 0.65, 0.75, 0.85, 0.95
+    assert calibration_error_by_chance(bins)[0] == pytest.approx(0.2)
+
+
 def test_a_column_that_was_not_found_is_wrong_whatever_is_read_beside_it():
     truth = film()
     score = score_columns(truth, reader(truth.counts[:3]), SITES[:3], "O")
     assert (score.n, score.right, score.missed) == (4 * FRAMES, 3 * FRAMES, FRAMES)
     assert score.bins[:, 0].sum() == 3 * FRAMES
+    assert len(score.bins) == 3
 
 
 def test_a_column_misread_throughout_is_wrong_in_every_frame():
