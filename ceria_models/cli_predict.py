@@ -33,35 +33,54 @@ Gain = Annotated[float, typer.Option(metavar="COUNTS", help="Counts per electron
 BadPixels = Annotated[
     Path | None, typer.Option(help="Image: not 0 where a pixel is to be repaired.")
 ]
+Input = Annotated[
+    Path,
+    typer.Argument(
+        metavar="INPUT",
+        help="An image or a film in a file, or a dataset (its stored counts).",
+    ),
+]
+PixelSize = Annotated[
+    float | None,
+    typer.Option(
+        metavar="A",
+        help="Pixel size at the specimen [Å]; where a film says one too, this counts.",
+    ),
+]
+FrameTime = Annotated[
+    float | None,
+    typer.Option(metavar="S", min=1e-9, help="From one frame to the next [s]."),
+]
+RuntimeName = Annotated[
+    str,
+    typer.Option(
+        metavar="RUNTIME",
+        help="What runs the net: float32, bfloat16 (faster where the processor has it, other "
+        "last digits), or an .onnx file that `export` made of the model.",
+    ),
+]
+Orientations = Annotated[
+    bool,
+    typer.Option(
+        "--orientations",
+        help="Average over turned and mirrored images: a little better, 8 times as long.",
+    ),
+]
+Particle = Annotated[
+    int | None, typer.Option(min=0, help="Of a dataset of films, the film of this particle.")
+]
 
 
 def predict(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="INPUT",
-            help="An image or a film in a file, or a dataset (its stored counts).",
-        ),
-    ],
+    source: Input,
     out: Annotated[Path, typer.Option(help="New folder for tables and pictures.")],
     model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Also user/net@1.0.0 on the Hub [bundled].")
     ] = None,
-    pixel_size: Annotated[
-        float | None,
-        typer.Option(
-            metavar="A",
-            help="Pixel size at the specimen [Å]; where a film says one too, this counts.",
-        ),
-    ] = None,
-    frame_time: Annotated[
-        float | None,
-        typer.Option(metavar="S", min=1e-9, help="From one frame to the next [s]."),
-    ] = None,
+    pixel_size: PixelSize = None,
+    frame_time: FrameTime = None,
     split: Annotated[str | None, typer.Option(help="Split of a dataset.")] = None,
-    particle: Annotated[
-        int | None, typer.Option(min=0, help="Of a dataset of films, the film of this particle.")
-    ] = None,
+    particle: Particle = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Predict the first images only.")] = None,
     first: Annotated[int, typer.Option(min=0, help="Frame to begin with.")] = 0,
     frames: Annotated[int | None, typer.Option(min=1, help="Frames to keep.")] = None,
@@ -82,21 +101,8 @@ def predict(
     force: Annotated[
         bool, typer.Option("--force", help="Predict also far outside of what the net has seen.")
     ] = False,
-    runtime: Annotated[
-        str,
-        typer.Option(
-            metavar="RUNTIME",
-            help="What runs the net: float32, bfloat16 (faster where the processor has it, other "
-            "last digits), or an .onnx file that `export` made of the model.",
-        ),
-    ] = "float32",
-    orientations: Annotated[
-        bool,
-        typer.Option(
-            "--orientations",
-            help="Average over turned and mirrored images: a little better, 8 times as long.",
-        ),
-    ] = False,
+    runtime: RuntimeName = "float32",
+    orientations: Orientations = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted prediction.")
     ] = False,
