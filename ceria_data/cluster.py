@@ -54,6 +54,7 @@ def local_workers(count: int) -> Iterator[Client]:
         If the workers do not start.
     """
     with (
+        _silence(),
         _settings(),
         _started(
             lambda: LocalCluster(
@@ -99,6 +100,7 @@ def gpu_workers() -> Iterator[Client]:
         "options": {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"},
     }
     with (
+        _silence(),
         _settings(),
         _started(lambda: SpecCluster(workers=workers, scheduler=scheduler)) as cluster,
         Client(cluster) as client,
@@ -120,17 +122,18 @@ def existing_workers(address: str) -> Iterator[Client]:
     ClusterError
         If nothing answers there within ten seconds, or if it has no workers.
     """
-    try:
-        client = Client(address, timeout=10)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise ClusterError(
-            f"no Dask scheduler answers at {address!r} ({error}); "
-            "start one with `dask scheduler` or leave --scheduler out"
-        ) from error
-    with client:
-        if not client.scheduler_info()["workers"]:
-            raise ClusterError(f"the scheduler at {address} has no workers; start some first")
-        yield client
+    with _silence():
+        try:
+            client = Client(address, timeout=10)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise ClusterError(
+                f"no Dask scheduler answers at {address!r} ({error}); "
+                "start one with `dask scheduler` or leave --scheduler out"
+            ) from error
+        with client:
+            if not client.scheduler_info()["workers"]:
+                raise ClusterError(f"the scheduler at {address} has no workers; start some first")
+            yield client
 
 
 def check_slurm() -> None:
@@ -177,7 +180,7 @@ def slurm_workers(count: int) -> Iterator[Client]:
             f"SLURM workers cannot be started ({error}); expected sbatch on the path and cores, "
             "memory and queue in the jobqueue section of the Dask configuration"
         ) from error
-    with cluster, Client(cluster) as client:
+    with _silence(), cluster, Client(cluster) as client:
         yield client
 
 
@@ -291,14 +294,24 @@ def _settings() -> Iterator[None]:
         },
         "distributed.comm.timeouts.connect": "30s",
     }
-    log = logging.getLogger("distributed")
-    level = log.level
-    log.setLevel(logging.CRITICAL)  # what goes wrong is reported by the build, in one line
+    with dask.config.set(settings):
+        yield
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep Dask from reporting too what the build reports, in one line."""
+    # Tornado reports what fails in the client's loop. Ctrl-C while the client begins to wait lets
+    # `distributed.utils.sync` (2026.8.0) cancel what has not begun: a NameError, and no harm.
+    logs = [logging.getLogger(name) for name in ("distributed", "tornado.application")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.CRITICAL)
     try:
-        with dask.config.set(settings):
-            yield
+        yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 def _started(start: Callable[[], Any]) -> Any:
