@@ -9,6 +9,7 @@ import typer
 from ceria_data import __version__, terminal
 from ceria_data.errors import CeriaError
 from ceria_data.terminal import Debug, Json, Quiet
+from ceria_models.cli_evaluate import ModelName, add_evaluate_command
 from ceria_models.cli_hub import add_hub_commands
 from ceria_models.cli_predict import Device, Threads, add_predict_command, set_threads
 from ceria_models.cli_report import add_report_commands
@@ -22,14 +23,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-ModelName = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="Name of a bundled model, a folder, or user/net@1.0.0 on the Hub.",
-    ),
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -119,91 +112,6 @@ def train(
         )
     if machine.rank == 0:
         terminal.show(facts, quiet=quiet, json=json)
-
-
-@app.command()
-def evaluate(
-    model: ModelName,
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Dataset to measure on.")],
-    out: Annotated[
-        Path | None,
-        typer.Option(help="New folder for the page and the figures [./MODEL-DATASET-SPLIT]."),
-    ] = None,
-    split: Annotated[str, typer.Option(help="Split of the dataset.")] = "test",
-    dose: Annotated[
-        list[float] | None,
-        typer.Option(min=1e-3, help="e-/Å², may be repeated [30, 100, 300, 1000, 3000]."),
-    ] = None,
-    images: Annotated[int | None, typer.Option(min=1, help="Images; by default all.")] = None,
-    pairs: Annotated[
-        int | None,
-        typer.Option(min=0, help="Pairs of every case of the paired test; 0 for none [all]."),
-    ] = None,
-    pair_dose: Annotated[
-        list[float] | None,
-        typer.Option(min=1e-3, help="Run the pairs at this dose too, e-/Å²; may be repeated."),
-    ] = None,
-    stability: Annotated[
-        int | None, typer.Option(min=0, help="Images recorded 20 times each [10].")
-    ] = None,
-    pixel_size: Annotated[
-        float | None,
-        typer.Option(metavar="A", help="Record the images on pixels of this size [Å]."),
-    ] = None,
-    camera: Annotated[
-        str | None,
-        typer.Option(metavar="CAMERA", help="Record with a typical one: integrating or counting."),
-    ] = None,
-    ceiling: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="What `ceria-data ceiling` wrote.")
-    ] = None,
-    baseline: Annotated[
-        bool, typer.Option("--baseline", help="Measure the classical baseline too.")
-    ] = False,
-    table: Annotated[
-        Path | None,
-        typer.Option(help="Score this table of columns (CSV, parquet); MODEL names the program."),
-    ] = None,
-    listed: Annotated[
-        bool, typer.Option("--listed", help="Of --table: only images that have rows were given.")
-    ] = False,
-    threads: Threads = None,
-    quiet: Quiet = False,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Measure a model, or the table of any program, on a split of a dataset."""
-    from ceria_models.evaluation_run import Effort, program_of, run_evaluation, shown_figures
-    from ceria_models.recording import Recording, typical_camera
-    from ceria_models.table_scoring import run_scoring
-    from ceria_models.weights import from_pretrained
-
-    if table is not None:
-        _refuse_with_table({
-            "dose": dose, "images": images, "pairs": pairs, "pair-dose": pair_dose,
-            "stability": stability, "pixel-size": pixel_size, "camera": camera,
-            "ceiling": ceiling,
-        })  # fmt: skip
-    if listed and table is None:
-        raise typer.BadParameter("--listed belongs to --table")
-    set_threads(threads)
-    out = out or _evaluation_folder(model, dataset, split, is_program=table is not None)
-    with terminal.progress(quiet=quiet or json) as advance:
-        if table is not None:
-            found = run_scoring(
-                table, model, dataset, split, out, advance, listed=listed, baseline=baseline
-            )
-        else:
-            recording = Recording(pixel_size, None if camera is None else typical_camera(camera))
-            effort = Effort(
-                tuple(sorted(set(dose))) if dose else None, images, pairs,
-                tuple(sorted(set(pair_dose or ()))), 10 if stability is None else stability,
-                ceiling, baseline, recording,
-            )  # fmt: skip
-            program = program_of(from_pretrained(model))
-            name = program.model.config.name
-            found = run_evaluation(program, name, dataset, split, out, effort, advance)
-    terminal.show(shown_figures(found, out), quiet=quiet, json=json)
 
 
 @app.command()
@@ -323,25 +231,7 @@ def verify(
     terminal.show(verify_model(model), quiet=quiet, json=json)
 
 
-def _refuse_with_table(options: dict[str, object]) -> None:
-    given = [f"--{name}" for name, value in options.items() if value is not None]
-    if given:
-        raise typer.BadParameter(
-            f"{', '.join(given)} and --table: a table is of the stored counts, nothing is "
-            "recorded anew; leave them out"
-        )
-
-
-def _evaluation_folder(model: str, dataset: str, split: str, *, is_program: bool) -> Path:
-    """Name the folder of an evaluation after what is measured, on what."""
-    from ceria_models.weights import model_name
-
-    name = model if is_program else model_name(model)
-    parts = (name, Path(dataset).resolve().name, split)
-    allowed = ("".join(c if c.isalnum() or c in "._" else "-" for c in part) for part in parts)
-    return Path("-".join(allowed))
-
-
+add_evaluate_command(app)
 add_predict_command(app)
 add_hub_commands(app)
 add_report_commands(app)
