@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 
 from ceria_data.crystal import Vector
 from ceria_data.errors import FilmError
-from ceria_data.film import Film, film_of_array
+from ceria_data.film import Film, film_of_array, shows_nothing
 from ceria_data.lattice import reflections
 from ceria_data.spectrum import whitened_spectrum
 
@@ -179,18 +179,15 @@ def _searched(film: Film, lattice_parameter: float, given: float | None) -> tupl
 
 
 def _bright_rows(film: Film) -> list[int]:
-    """Choose frames evenly over the film, and leave dark ones out."""
+    """Choose frames evenly over the film, and leave out those that show nothing."""
     most = _FRAMES if max(film.shape) <= _LARGE else _FRAMES // 4
     rows = np.linspace(0, len(film) - 1, min(len(film), most)).round().astype(int).tolist()
-    bright = [row for row in dict.fromkeys(rows) if not _is_dark(film, row)]
+    bright = [row for row in dict.fromkeys(rows) if not shows_nothing(film.frames(row, row + 1)[0])]
     if not bright:
-        raise FilmError(f"{film.source} has only dark frames, whose pixels are all equal")
+        raise FilmError(
+            f"{film.source} has only frames whose pixels are all equal, or not finite numbers"
+        )
     return bright
-
-
-def _is_dark(film: Film, row: int) -> bool:
-    frame = film.frames(row, row + 1)
-    return bool(frame.min() == frame.max())
 
 
 def _read(film: Film, rows: list[int]) -> Iterator[NDArray[Any]]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
-from ceria_data.film import Film
+from ceria_data.film import Film, shows_nothing
 from ceria_data.noise import FOURTH_DIFFERENCE, NOISE_GAIN
 
 _FRAMES = 24
@@ -112,7 +112,7 @@ def _blocks(film: Film) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     used = 0
     for row in range(first, first + n):
         frame = film.frames(row, row + 1)[0][cut].astype(np.float64)
-        if frame.min() == frame.max() or not np.isfinite(frame).all():
+        if shows_nothing(frame):
             continue
         noise = frame if n == 1 else None if before is None else (frame - before) / np.sqrt(2)
         shown = frame if before is None else 0.5 * (frame + before)

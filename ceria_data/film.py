@@ -141,6 +141,18 @@ def film_of_array(
     )
 
 
+def shows_nothing(frame: NDArray[Any]) -> bool:
+    """Tell frames without an image: all pixels are equal, or one is not a finite number.
+
+    Examples
+    --------
+    >>> [shows_nothing(np.array([[1, x]])) for x in (1, 2, np.nan, np.inf)]
+    [True, False, True, True]
+    """
+    low, high = float(frame.min()), float(frame.max())  # not finite if a pixel is not
+    return not (low < high and np.isfinite([low, high]).all())
+
+
 def check_frames(shape: Sequence[int], dtype: "np.dtype[Any]", source: str) -> None:
     """Refuse arrays that hold no frames.
 

@@ -17,9 +17,11 @@ _A = {
     "cm": 1e8, "centimeter": 1e8, "m": 1e10, "meter": 1e10, "metre": 1e10, "inch": 2.54e8,
 }  # fmt: skip
 _SECONDS = {
-    "ns": 1e-9, "µs": 1e-6, "us": 1e-6,
+    "ns": 1e-9, "nanosecond": 1e-9,
+    "µs": 1e-6, "us": 1e-6, "usec": 1e-6, "microsecond": 1e-6,
     "ms": 1e-3, "msec": 1e-3, "millisecond": 1e-3,
-    "s": 1.0, "sec": 1.0, "second": 1.0, "min": 60.0, "minute": 60.0, "h": 3600.0,
+    "s": 1.0, "sec": 1.0, "second": 1.0, "min": 60.0, "minute": 60.0,
+    "h": 3600.0, "hr": 3600.0, "hour": 3600.0, "d": 86400.0, "day": 86400.0,
 }  # fmt: skip
 _NO_UNIT = {
     "",
@@ -96,6 +98,8 @@ def calibrated(film: Film, y: Axis, x: Axis, time: Axis | None = None) -> Film:
                 "squares, so its pixel size is not used"
             )
     frame_time = None if time is None else _in_unit(time.step, time.unit, _SECONDS)
+    if time is not None and time.step and plain_unit(time.unit) not in {*_SECONDS, *_NO_UNIT}:
+        notes.append(f"its frame time, {time.step:.4g} {time.unit}, is not in a unit of time")
     return replace(
         film,
         sampling=sampling,

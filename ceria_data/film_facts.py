@@ -7,7 +7,7 @@ import numpy as np
 
 from ceria_data.calibration import SamplingEstimate, estimate_sampling
 from ceria_data.errors import FilmError
-from ceria_data.film import Film
+from ceria_data.film import Film, shows_nothing
 from ceria_data.noise import apparent_dose
 
 _FRAMES = 32
@@ -140,14 +140,16 @@ def _noise_of(film: Film, sampling: float) -> tuple[list[float], list[float], in
     doses, gains, n_dark = [], [], 0
     for row in rows.tolist():
         frame = film.frames(row, row + 1)[0]
-        if frame.min() == frame.max():
+        if shows_nothing(frame):
             n_dark += 1
             continue
         doses.append(apparent_dose(frame, sampling))
         if frame.dtype.kind in "iu" or np.array_equal(frame, np.round(frame)):
             gains.append(float(frame.mean(dtype=np.float64)) / (doses[-1] * sampling**2))
     if not doses:
-        raise FilmError(f"{film.source} has only dark frames, whose pixels are all equal")
+        raise FilmError(
+            f"{film.source} has only frames whose pixels are all equal, or not finite numbers"
+        )
     return doses, gains, n_dark
 
 

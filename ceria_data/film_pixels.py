@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d, maximum_filter, median_filter, rank_filter
 
 from ceria_data.errors import FilmError
-from ceria_data.film import Film
+from ceria_data.film import Film, shows_nothing
 from ceria_data.noise import FOURTH_DIFFERENCE
 
 _FRAMES = 100
@@ -149,12 +149,12 @@ def repaired(film: Film, mask: NDArray[np.bool_]) -> Film:
 
 
 def _moments(film: Film) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
-    """Mean and variance over time, of frames that are not dark."""
+    """Mean and variance over time, of frames that show something."""
     rows = np.unique(np.linspace(0, len(film) - 1, min(len(film), _FRAMES)).round().astype(int))
     mean, squares, n = np.zeros(film.shape), np.zeros(film.shape), 0
     for row in rows.tolist():
         frame = film.frames(row, row + 1)[0].astype(np.float64)
-        if frame.min() == frame.max():
+        if shows_nothing(frame):
             continue
         n += 1
         step = frame - mean

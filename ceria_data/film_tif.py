@@ -23,6 +23,7 @@ from ceria_data.film_reading import reading
 _DM_TAGS = ((65010, 65004), (65009, 65003), (65011, 65005))
 """Step and unit of y, x and time, of DigitalMicrograph."""
 _RESOLUTION_UNITS = {2: "inch", 3: "cm"}
+Notes = tuple[str, ...]
 _COARSEST_A = 10.0
 """A printer's 72 dots an inch is no pixel size; one below this is."""
 
@@ -63,11 +64,17 @@ def _frames_of(path: Path, tif: tifffile.TiffFile) -> Film:
         )
     shape = [n for _, n in axes]
     check_frames(shape, series.dtype, str(path))
-    announced = _announced(tif, shape)
-    if series.dataoffset is not None and (len(shape) == 3 or announced == 1 or tif.is_imagej):
+    appended, besides = _further(path, tif, shape)
+    announced = len(appended) or _announced(tif, shape)
+    if (
+        not appended
+        and series.dataoffset is not None
+        and (len(shape) == 3 or announced == 1 or tif.is_imagej)
+    ):
         dtype = np.dtype(series.dtype).newbyteorder(tif.byteorder)
-        return mapped_film(path, series.dataoffset, dtype, (announced, shape[-2], shape[-1]))
-    pages: Any = tif.pages if len(shape) == 2 and announced > 1 else series.pages
+        film = mapped_film(path, series.dataoffset, dtype, (announced, shape[-2], shape[-1]))
+        return replace(film, notes=film.notes + besides)
+    pages: Any = appended or (tif.pages if len(shape) == 2 and announced > 1 else series.pages)
     there = _whole_pages(path, pages, shape[-2:])
     if there == 0:
         raise FilmError(f"{path} announces {announced} frames and holds not one; it was cut off")
@@ -80,7 +87,29 @@ def _frames_of(path: Path, tif: tifffile.TiffFile) -> Film:
         return out
 
     notes = () if there == announced else (missing_frames(announced, there),)
-    return Film(str(path), (shape[-2], shape[-1]), there, read, notes=notes)
+    return Film(str(path), (shape[-2], shape[-1]), there, read, notes=notes + besides)
+
+
+def _further(path: Path, tif: tifffile.TiffFile, shape: list[int]) -> tuple[list[Any], Notes]:
+    """Tell frames that were appended one by one, previews, and other films apart.
+
+    Returns the pages of all frames, if they were appended, and what to say of the previews.
+    """
+    first, *others = tif.series
+    if not others:
+        return [], ()
+    if len(shape) == 2 and all(s.shape == first.shape and s.dtype == first.dtype for s in others):
+        return [s.pages[0] for s in tif.series], ()
+    for other in others:
+        size = dict(zip(other.axes, other.shape, strict=True))
+        smaller = size.get("Y", 0) < shape[-2] and size.get("X", 0) < shape[-1]
+        if not (smaller or getattr(other.keyframe, "is_reduced", False)):
+            raise FilmError(
+                f"{path} holds {len(others) + 1} films or images, of {first.shape} and "
+                f"{other.shape} values; expected one: save the one that you want on its own"
+            )
+    preview = "a smaller image" if len(others) == 1 else f"{len(others)} smaller images"
+    return [], (f"the file holds {preview} too, not read here",)
 
 
 def _announced(tif: tifffile.TiffFile, shape: list[int]) -> int:

@@ -11,7 +11,7 @@ FAINTEST = 0.05
 """Changes less probable than this are left out."""
 _FLOOR = 1e-3
 _OVER_PRIOR = 2.0
-"""A frame belongs to a change if its probability is this many times that of the rate alone."""
+"""A frame belongs to a change if its odds are this many times those of the rate alone."""
 _GAP = 4
 """Frames without such probability that part two changes."""
 _TWO = 1.3
@@ -67,16 +67,16 @@ def find_changes(
 ) -> list[Change]:
     """Gather the probabilities of change between frames into changes.
 
-    Neighbouring frames whose probability of change lies above what the rate alone says belong
-    together; their sum is the probability that the change happened. A sum near two or more is
-    cut into as many changes.
+    Neighbouring frames whose odds of change lie above what the rate alone says belong together;
+    their sum is the probability that the change happened. A sum near two or more is cut into as
+    many changes.
 
     Parameters
     ----------
     flux : array of float, shape (frame - 1, site)
         Probability that the count is higher (or lower) in the next frame.
     times : array of float64, shape (frame,)
-        s.
+        Middles of the exposures [s].
     rate_per_s : float
         Of such changes in a column.
     gain : bool
@@ -97,7 +97,8 @@ def find_changes(
     changes: list[Change] = []
     if not len(flux):
         return changes
-    floor = np.maximum(_FLOOR, _OVER_PRIOR * rate_per_s * np.diff(times))[:, None]
+    odds = _OVER_PRIOR * np.expm1(rate_per_s * np.diff(times))
+    floor = np.maximum(_FLOOR, odds / (1 + odds))[:, None]
     above = np.asarray(flux) > floor
     for site in np.flatnonzero(above.any(axis=0)):
         steps = np.flatnonzero(above[:, site])
@@ -119,7 +120,7 @@ def moment_of(step: NDArray[np.int64], mass: Floats, times: Floats) -> Moment:
     mass : array of float64, shape (step,)
         In any unit.
     times : array of float64, shape (frame,)
-        s.
+        Middles of the exposures [s].
 
     Returns
     -------

@@ -47,6 +47,8 @@ class Columns:
         Standard deviation of the levels from frame to frame; NaN where it is not known.
     mean_p : array of float64, shape (site, class), optional
         What the net says of the mean of the film; NaN where it says nothing.
+    overlap : int
+        Frames that share electrons.
     """
 
     p: NDArray[np.float32]
@@ -56,6 +58,7 @@ class Columns:
     level: NDArray[np.float32] | None = None
     spread: Floats | None = None
     mean_p: Floats | None = None
+    overlap: int = 1
 
     @property
     def leveled(self) -> NDArray[np.bool_]:
@@ -169,7 +172,8 @@ def smoothed_blocks(
         )
     for which in _blocks(np.flatnonzero(~leveled), columns, chain.readings):
         p = np.moveaxis(columns.p[columns.rows[which]], 0, 1)
-        log = log_likelihood(p, columns.dose, evidence)
+        # Running sums say the same thing so many times.
+        log = log_likelihood(p, columns.dose, evidence) / columns.overlap
         yield which, smooth(log, columns.times, chain.readings)
 
 

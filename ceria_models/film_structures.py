@@ -74,6 +74,7 @@ def write_structures(
     found: TrackedSites,
     readings: Readings,
     times: Floats,
+    exposure_s: float,
 ) -> pd.DataFrame:
     """Write `structures/` and `interfaces.parquet`.
 
@@ -87,7 +88,9 @@ def write_structures(
     readings : Readings
         Of all listed sites.
     times : array of float64, shape (frame,)
-        s.
+        Start of each exposure [s].
+    exposure_s : float
+        How long each is [s]; an interval ends with its last exposure.
 
     Returns
     -------
@@ -103,7 +106,7 @@ def write_structures(
     for number, (interval, p) in enumerate(zip(intervals, means, strict=True)):
         depth, sd = _mean_depth(z, spread, interval)
         depths = column_depths(found.table, found.lattice, p, depth, sd)
-        first, last = float(times[interval.start]), float(times[interval.stop - 1])
+        first, last = float(times[interval.start]), float(times[interval.stop - 1]) + exposure_s
         atoms = atoms_of(found.table, p, depths)
         name = f"interval_{number:04d}"
         comment = f"{_assumptions(found)}; frames {interval.start} to {interval.stop - 1} of the "

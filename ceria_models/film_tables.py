@@ -26,6 +26,8 @@ TRACKS, EVENTS, RATES, CLASSES, TRACK = (
 """What `track` adds, beside structures."""
 LEVEL, SPREAD = "level", "level_spread"
 """Columns of the readings, and of the sites; films that were predicted without levels lack them."""
+MADE_OF = "made_of"
+"""Of `prediction.json`: what tells it from a prediction of another film or by another command."""
 ASSUMED_S = 1 / 30
 """Time of a frame where the film does not say it."""
 _NEEDED = {
@@ -45,7 +47,7 @@ class FilmTables:
     sites : DataFrame
         site, species, x_A, y_A and more, in the order of `site`.
     frames : DataFrame
-        frame, time_s, dose_e_per_A2, in the order of time.
+        frame, time_s (start of the exposure), dose_e_per_A2, in the order of time.
     facts : dict
         `prediction.json`.
     max_count : int
@@ -60,6 +62,28 @@ class FilmTables:
     facts: dict[str, Any]
     max_count: int
     timed: bool
+
+    @property
+    def overlap(self) -> int:
+        """Frames that share electrons: those of running sums."""
+        return self._prepared("running")
+
+    @property
+    def exposure_s(self) -> float:
+        """From the first electron of a frame to its last [s]; sums are one frame."""
+        times = self.frames["time_s"].to_numpy(np.float64)
+        known = float(self.facts.get("frame_time_s") or ASSUMED_S)
+        step = float(np.median(np.diff(times))) if len(times) > 1 else known
+        every, summed = self._prepared("every"), self._prepared("sum") * self.overlap
+        return step * ((summed - 1) * every + 1) / (every * self._prepared("sum"))
+
+    @property
+    def middles(self) -> NDArray[np.float64]:
+        """Middles of the exposures [s]; what changes from frame to frame does so between these."""
+        return self.frames["time_s"].to_numpy(np.float64) + self.exposure_s / 2
+
+    def _prepared(self, name: str) -> int:
+        return int((self.facts.get("preparation") or {}).get(name) or 1)
 
     @property
     def level_spread(self) -> NDArray[np.float64]:

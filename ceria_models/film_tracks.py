@@ -104,7 +104,7 @@ def write_tracks(
     """
     times = tables.frames["time_s"].to_numpy(dtype=float)
     dose = tables.frames["dose_e_per_A2"].to_numpy(dtype=float)
-    spread = level_spread(readings.level, tables.level_spread, _overlap(tables))
+    spread = level_spread(readings.level, tables.level_spread, tables.overlap)
     sites = found.table
     n_sites, n_frames = len(sites), len(times)
     gain = np.zeros((max(n_frames - 1, 0), n_sites), dtype=np.float32)
@@ -117,7 +117,14 @@ def write_tracks(
                 continue
             _steady(readings, found.rows[rows], spread, times)
             columns = Columns(
-                readings.p, found.rows[rows], times, dose, readings.level, spread, tables.mean_p
+                readings.p,
+                found.rows[rows],
+                times,
+                dose,
+                readings.level,
+                spread,
+                tables.mean_p,
+                tables.overlap,
             )
             evidence, motion = settings.evidence[species], settings.motion[species]
             chain = tracked.chains[species] = fit_chain(
@@ -153,12 +160,6 @@ def _steady(readings: Readings, rows: NDArray[np.int64], spread: Floats, times: 
     scale = level_scale(level[rows], spread[rows], times)
     for row in rows:
         level[row] /= scale
-
-
-def _overlap(tables: FilmTables) -> int:
-    """Frames that share electrons."""
-    preparation = tables.facts.get("preparation") or {}
-    return int(preparation.get("running") or 1) if isinstance(preparation, dict) else 1
 
 
 def smoothed_depth(

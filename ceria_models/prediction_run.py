@@ -1,6 +1,5 @@
 """A prediction from images or a film to a folder of tables and pictures."""
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from ceria_data.errors import ConfigError, OutputError
 from ceria_data.film import Film
 from ceria_data.store import write_text
 from ceria_models.domain import pixel_size_departures
-from ceria_models.film_frames import frames_of
+from ceria_models.film_frames import digest_of, frames_of
 from ceria_models.film_job import FilmJob, Found, Tell, prepare
 from ceria_models.film_prediction import (
     part,
@@ -25,7 +24,7 @@ from ceria_models.film_prediction import (
 from ceria_models.film_source import Source
 from ceria_models.film_staging import FilmStaging, check_place, staging_of
 from ceria_models.film_survey import refuse_far
-from ceria_models.film_tables import COLUMNS, FACTS, FRAMES, READINGS, REFERENCE, SITES
+from ceria_models.film_tables import COLUMNS, FACTS, FRAMES, MADE_OF, READINGS, REFERENCE, SITES
 from ceria_models.film_writing import (
     counts_of,
     joined,
@@ -106,8 +105,8 @@ def run_prediction(
     Raises
     ------
     OutputError
-        If the folder is taken, holds something else than a prediction, or one with other
-        references that cannot be resumed.
+        If the folder is taken, holds something else than a prediction, or one that another
+        command made and that cannot be resumed.
     ImageError
         If no frame can be read.
     DomainError
@@ -133,11 +132,11 @@ def run_prediction(
     with staging_of(out, begun, resume=settings.resume, overwrite=settings.overwrite) as staging:
         if staging is None:
             facts = json.loads((out / FACTS).read_text(encoding="utf-8"))
-            _refuse_other_references(out, facts, source)
+            _refuse_another(out, facts, begun)
         else:
             found = prepare(job, staging)
             predict_frames(job, staging, found)
-            facts = _joined(job, staging, found, settings)
+            facts = _joined(job, staging, found, settings, begun)
             staging.publish()
     return _shown(out, facts), facts["warnings"] + facts["notes"]
 
@@ -187,13 +186,9 @@ def _on_device(model: Model, device: str, runtime: str) -> Model:
 def _fingerprint(job: FilmJob, settings: PredictionSettings, weights: str) -> dict[str, Any]:
     """Describe all that must be equal for an interrupted prediction to go on."""
     film = job.film
-    digest = hashlib.sha256()
-    for number in sorted({0, len(film) // 2, len(film) - 1}):
-        for _, image in frames_of(film, number, number + 1):
-            digest.update(image.tobytes())
     model = job.reader.model
     return {
-        "film": [film.source, len(film), list(film.shape), digest.hexdigest()],
+        "film": [film.source, len(film), list(film.shape), digest_of(film, len(film))],
         "pixel size": job.sampling,
         "frame time": film.frame_time_s,
         "preparation": {k: v for k, v in job.source.record.items() if k != "references"},
@@ -213,19 +208,24 @@ def _references_of(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _refuse_other_references(out: Path, facts: dict[str, Any], source: Source) -> None:
-    """Do not show a prediction that is there as that of other references."""
-    there, given = (_references_of(own) for own in (facts.get("preparation") or {}, source.record))
-    differing = sorted(k for k in there.keys() | given.keys() if there.get(k) != given.get(k))
+def _refuse_another(out: Path, facts: dict[str, Any], begun: dict[str, Any]) -> None:
+    """Do not show a prediction that is there as that of another film, model or setting."""
+    there = facts.get(MADE_OF) or {}
+    # An older version has made what it has made: nothing of it is mixed with this one's.
+    differing = sorted(k for k in begun if begun[k] != there.get(k) and k != "software")
     if differing:
         raise OutputError(
-            f"the prediction in {out} was made with another {' and '.join(differing)} of the "
-            "camera; repeat the command that made it, choose another --out, or --overwrite"
+            f"the prediction in {out} was made with another {' and '.join(differing)}; repeat the "
+            "command that made it, choose another --out, or --overwrite"
         )
 
 
 def _joined(
-    job: FilmJob, staging: FilmStaging, found: Found, settings: PredictionSettings
+    job: FilmJob,
+    staging: FilmStaging,
+    found: Found,
+    settings: PredictionSettings,
+    begun: dict[str, Any],
 ) -> dict[str, Any]:
     """Write the whole prediction from its chunks."""
     whole, chunks = staging.whole, job.chunks()
@@ -253,7 +253,7 @@ def _joined(
         sites = pd.read_parquet(staging.file(SITES))
         sites.to_parquet(whole / SITES, index=False)
         np.save(whole / REFERENCE, np.load(staging.file(REFERENCE)))
-    facts = _facts(job, found, settings, sites, (counted, atoms))
+    facts = _facts(job, found, settings, sites, (counted, atoms)) | {MADE_OF: begun}
     _draw(job, staging, found, facts, settings.pictures)
     write_text(whole / FACTS, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     return facts

@@ -13,7 +13,9 @@ from PIL import Image
 
 from ceria_data.errors import CeriaError
 from ceria_data.film import Film
+from ceria_models.film_frames import digest_of
 from ceria_models.film_source import open_again
+from ceria_models.film_tables import MADE_OF
 from ceria_models.report_tables import PredictedFilm
 
 MOST_FRAMES = 240
@@ -79,22 +81,38 @@ def film_of_tables(tables: PredictedFilm) -> tuple[Film | None, str]:
     source = str(tables.facts["source"])
     # Relative to where `predict` ran; the folder may have been moved together with the film.
     places = [source, str(tables.folder.parent / Path(source).name)]
-    film, why = None, ""
+    why = ""
     for place in dict.fromkeys(places):
         try:
             film = open_again(place, tables.facts.get("preparation") or {})
-            break
+            another = _another(film, tables)
         except CeriaError as error:
             why = why or f"the film cannot be opened: {error}"
-    if film is None:
-        return None, why
+        else:
+            if not another:
+                return film, ""
+            why = another
+    return None, why
+
+
+def _another(film: Film, tables: PredictedFilm) -> str:
+    """Say why a film is not the one that was predicted; empty where it is."""
     if film.shape != tables.field.shape or len(film) < len(tables.frames):
-        return None, (
+        return (
             f"{tables.name} has {len(film)} frames of {film.shape[0]} × {film.shape[1]} pixels, "
             f"the prediction is of {len(tables.frames)} frames of {tables.field.shape[0]} × "
             f"{tables.field.shape[1]}: it is another film, or was prepared in another way"
         )
-    return film, ""
+    made_of = tables.facts.get(MADE_OF)
+    if made_of is None:
+        return ""
+    _, n_frames, _, digest = made_of["film"]
+    if digest_of(film, n_frames) != digest:
+        return (
+            f"the frames of {film.source} are not those that were predicted: it is another film, "
+            "or has been changed"
+        )
+    return ""
 
 
 def choose_frames(
@@ -237,12 +255,15 @@ class _Look:
 
 def _greys(images: NDArray[np.floating]) -> tuple[float, float]:
     """Values that become black and white."""
-    low, high = (float(value) for value in np.percentile(images, (0.5, 99.7)))
+    known = images[np.isfinite(images)]
+    if not len(known):
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(known, (0.5, 99.7)))
     return low, max(high, low + 1e-9)
 
 
 def mean_in_place(block: NDArray[np.float32], steps: NDArray[Any]) -> NDArray[np.float32]:
-    """Average frames after moving each back by whole pixels.
+    """Average frames after moving each back by whole pixels; broken frames are left out.
 
     Parameters
     ----------
@@ -264,6 +285,8 @@ def mean_in_place(block: NDArray[np.float32], steps: NDArray[Any]) -> NDArray[np
     total = np.zeros(block.shape[1:], np.float32)
     weight = np.zeros(block.shape[1:], np.float32)
     for image, (x, y) in zip(block, steps, strict=True):
+        if not np.isfinite(image).all():
+            continue
         (rows, from_rows), (columns, from_columns) = (
             _overlap(n, int(step)) for n, step in zip(image.shape, (y, x), strict=True)
         )
@@ -309,7 +332,8 @@ def grey_jpeg(
     bytes
     """
     low, high = greys or _greys(image)
-    bits = np.clip(255 * (image - low) / (high - low), 0, 255).astype(np.uint8)
+    known = np.nan_to_num(image, nan=low, posinf=high, neginf=low)
+    bits = np.clip(255 * (known - low) / (high - low), 0, 255).astype(np.uint8)
     file = BytesIO()
     Image.fromarray(bits).save(file, format="JPEG", quality=quality, optimize=True)
     return file.getvalue()

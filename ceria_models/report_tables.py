@@ -20,7 +20,7 @@ from ceria_models.film_tables import (
     READINGS,
     REFERENCE,
     SITES,
-    TRACKS,
+    TRACK,
     read_facts,
     read_film_table,
 )
@@ -100,10 +100,10 @@ class PredictedFilm:
 
     @property
     def frame_time_s(self) -> float | None:
-        """From one frame to the next [s]; None for a single image of unknown exposure."""
+        """From one frame to the next [s]; None where the film does not say it."""
         known = self.facts.get("frame_time_s")
         if known or not self.timed:
-            return float(known or ASSUMED_S)
+            return float(known) if known else None
         steps = np.diff(self.frames["time_s"].to_numpy(dtype=np.float64))
         return float(np.median(steps)) if len(steps) and np.median(steps) > 0 else None
 
@@ -147,7 +147,8 @@ def read_predicted_film(folder: Path) -> PredictedFilm:
             f"{folder}: frames.parquet has {len(frames)} rows and sites.parquet numbers its "
             f"{len(sites)} from something else than 0; predict the film again"
         )
-    tracked = (folder / TRACKS).is_file()
+    # Written last, and removed first: without it tables may be of two trackings.
+    tracked = (folder / TRACK).is_file()
     return PredictedFilm(
         folder,
         facts,

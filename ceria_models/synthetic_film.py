@@ -172,8 +172,10 @@ def synthetic_film(
     """
     rng = np.random.default_rng(seed)
     sites = synthetic_sites(columns, seed)
-    time = (np.arange(n_frames) + 0.5) * frame_time_s
-    truth, events = _moved(sites, time, frame_time_s, rates_per_s, max_count, rng)
+    time = np.arange(n_frames) * frame_time_s
+    truth, events = _moved(
+        sites, time + frame_time_s / 2, frame_time_s, rates_per_s, max_count, rng
+    )
     is_cerium = (sites["species"] == "Ce").to_numpy()
     squared = np.where(is_cerium, *d2) * rng.uniform(0.7, 1.3, len(sites))
     offset = rng.choice([-1, 0, 1], len(sites), p=[biased, 1 - 2 * biased, biased])

@@ -40,6 +40,7 @@ from ceria_models.film_tables import (
 from ceria_models.film_tracks import Tracked, fill_merged, write_tracks
 from ceria_models.tracked_sites import TrackedSites, classify, merge_sites, neighbours_of
 from ceria_models.tracking_settings import TrackingSettings, load_settings
+from ceria_models.tracking_warnings import tracking_warnings
 
 Floats = NDArray[np.float64]
 WRITTEN = (TRACKS, EVENTS, RATES, CLASSES, INTERFACES, STRUCTURES, TRACK)
@@ -130,11 +131,13 @@ def _write(
     listed = events[events["confidence"] >= confidence].reset_index(drop=True)
     intervals = chosen or stable_intervals(listed["frame"].tolist(), len(tables.frames))
     times = tables.frames["time_s"].to_numpy(dtype=float)
-    write_structures(staging, staging / TRACKS, intervals, found, readings, times)
+    write_structures(
+        staging, staging / TRACKS, intervals, found, readings, times, tables.exposure_s
+    )
     _named(listed, tables, found).to_parquet(staging / EVENTS, index=False)
     of_sites = _site_table(tables, found, classes, tracked, exposure)
     of_sites.to_parquet(staging / CLASSES, index=False)
-    warnings = _warnings(tables, found, tracked)
+    warnings = tracking_warnings(tables, found, tracked)
     facts = _facts(tables, found, tracked, settings, confidence, listed, warnings)
     numbers = tables.frames["frame"].tolist()
     facts["intervals"] = [[numbers[i.start], numbers[i.stop - 1]] for i in intervals]
@@ -186,7 +189,7 @@ def _events(
     tables: FilmTables, found: TrackedSites, tracked: Tracked, settings: TrackingSettings
 ) -> pd.DataFrame:
     """Events of all species, sure or not; sites and frames by their position."""
-    times = tables.frames["time_s"].to_numpy(dtype=float)
+    times = tables.middles
     places = found.table[["x_A", "y_A"]].to_numpy(dtype=float)
     reach = {species: motion.reach_A for species, motion in settings.motion.items()}
     neighbours = neighbours_of(found.table, reach)
@@ -263,29 +266,6 @@ def _site_table(
         "presence": tracked.presence[row],
         "exposure_s": exposure[row],
     })  # fmt: skip
-
-
-def _warnings(tables: FilmTables, found: TrackedSites, tracked: Tracked) -> list[str]:
-    warnings = []
-    if not tables.timed:
-        warnings.append(
-            f"the film does not say its frame time; {ASSUMED_S:.4f} s are assumed, and all times "
-            "and rates go with them: predict with --frame-time"
-        )
-    if found.lattice is None and len(found.table):
-        warnings.append(
-            "the sites do not fit the lattice of CeO2 along [110], [100] or [111]: neighbours and "
-            "surface go by distance, facets are not known, atoms do not lie on lattice planes"
-        )
-    moved = tracked.gain + tracked.loss
-    together = moved.sum(axis=1) if moved.size else np.zeros(1)
-    if len(found.table) >= 10 and together.max() > 0.2 * len(found.table):
-        frame = int(tables.frames["frame"].iloc[int(together.argmax()) + 1])
-        warnings.append(
-            f"{together.max():.0f} of {len(found.table)} columns change at frame {frame}: the "
-            "image changed (focus, tilt, drift) rather than the atoms; look at the events there"
-        )
-    return warnings
 
 
 def _facts(

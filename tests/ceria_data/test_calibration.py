@@ -70,8 +70,18 @@ def test_dark_frames_are_left_out():
     estimate = estimate_sampling(frames)
     assert estimate.sampling == pytest.approx(sampling, rel=0.01)
     assert estimate.n_frames == 6
-    with pytest.raises(FilmError, match="dark"):
+    with pytest.raises(FilmError, match="all equal"):
         estimate_sampling(np.zeros((3, 64, 64)))
+
+
+def test_a_broken_frame_is_left_out():
+    frames, sampling = recorded(0, dose=100, n=8)
+    frames = frames.astype(np.float32)
+    frames[4, 3, 3] = np.nan
+    estimate = estimate_sampling(frames)
+    assert estimate.sampling == pytest.approx(sampling, rel=0.01)
+    assert estimate.n_frames == 7
+    assert estimate_sampling(frames, given=1.1 * sampling).doubts(1.1 * sampling)
 
 
 def test_few_pixels_are_refused():

@@ -236,6 +236,51 @@ def test_pixels_that_are_not_square_give_no_sampling(tmp_path):
     assert "squares" in film.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("unit", "seconds"),
+    [("microseconds", 2e-6), ("nanosecond", 2e-9), ("hours", 7200.0), ("hr", 7200.0),
+     ("day", 172800.0), ("seconds", 2.0), ("", None), ("furlong", None)],
+)  # fmt: skip
+def test_units_of_time(tmp_path, unit, seconds):
+    write_hspy(str(tmp_path / "film.hspy"), signal(time=2.0, time_unit=unit))
+    film = open_film(tmp_path / "film.hspy")
+    assert film.frame_time_s == (None if seconds is None else pytest.approx(seconds))
+    assert len(film.notes) == (unit == "furlong")
+
+
+def write_one_by_one(path, frames, **how):
+    with tifffile.TiffWriter(path) as file:
+        for frame in frames:
+            file.write(frame, **how)
+
+
+@pytest.mark.parametrize("how", [{}, {"compression": "zlib"}, {"metadata": None}])
+def test_frames_appended_one_by_one_are_one_film(tmp_path, how):
+    path = tmp_path / "film.tif"
+    write_one_by_one(path, FRAMES, **how)
+    film = open_film(path)
+    assert (len(film), film.notes) == (5, ())
+    np.testing.assert_array_equal(film.frames(0, 5), FRAMES)
+    with tifffile.TiffFile(path) as tif:
+        end = tif.pages[3].dataoffsets[0] + 2
+    path.write_bytes(path.read_bytes()[:end])
+    film = open_film(path)
+    np.testing.assert_array_equal(film.frames(0, len(film)), FRAMES[:3])
+    assert film.notes
+
+
+def test_several_films_in_a_tif_are_refused_and_previews_told(tmp_path):
+    write_one_by_one(tmp_path / "two.tif", (FRAMES[0], FRAMES[0, :3]))
+    write_one_by_one(tmp_path / "films.tif", (FRAMES[:2], FRAMES))
+    for name in ("two", "films"):
+        with pytest.raises(FilmError, match="holds 2 films or images"):
+            open_film(tmp_path / f"{name}.tif")
+    write_one_by_one(tmp_path / "preview.tif", (FRAMES, FRAMES[0, :3, :4]))
+    film = open_film(tmp_path / "preview.tif")
+    np.testing.assert_array_equal(film.frames(0, 5), FRAMES)
+    assert film.notes == ("the file holds a smaller image too, not read here",)
+
+
 @pytest.mark.parametrize("unit", ["1/nm", "nm^-1", "mrad"])
 def test_diffraction_patterns_are_refused(tmp_path, unit):
     write_hspy(str(tmp_path / "film.hspy"), signal(unit=unit))

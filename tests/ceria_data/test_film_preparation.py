@@ -164,6 +164,13 @@ def test_bad_pixels_are_found_and_repaired():
     assert "7 bad pixels" in better.notes[0]
 
 
+def test_a_broken_frame_hides_no_bad_pixel():
+    frames = particle(100, 60).astype(np.float32)
+    frames[:, 60, 70] += 200
+    frames[30, 5, 5] = np.nan
+    assert np.argwhere(bad_pixels(film_of_array(frames))).tolist() == [[60, 70]]
+
+
 def test_dark_frames_are_named():
     frames = FRAMES.copy()
     frames[[0, 17]] = 5

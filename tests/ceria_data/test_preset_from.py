@@ -139,8 +139,18 @@ def test_frames_without_noise_need_a_dose():
     with pytest.raises(FilmError, match="--dose"):
         preset_from_film(film_of_array(ramp, sampling=0.2))
     assert preset_from_film(film_of_array(ramp, sampling=0.2), dose_e_per_A2=50)
-    with pytest.raises(FilmError, match="dark"):
+    with pytest.raises(FilmError, match="all equal"):
         preset_from_film(film_of_array(np.zeros((3, 64, 64)), sampling=0.2))
+
+
+def test_a_broken_frame_is_left_out():
+    broken = np.insert(frames(4).astype(np.float32), 2, np.nan, axis=0)
+    whole, found = (
+        preset_from_film(film_of_array(film, sampling=0.2)).config for film in (frames(4), broken)
+    )
+    assert found.dose_e_per_A2 == whole.dose_e_per_A2
+    with pytest.raises(FilmError, match="not finite numbers"):
+        preset_from_film(film_of_array(broken[2:3], sampling=0.2))
 
 
 def test_a_missing_extra_is_named(tmp_path, monkeypatch, command):

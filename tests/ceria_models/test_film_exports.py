@@ -14,6 +14,7 @@ import tifffile
 import yaml
 import zarr
 
+from ceria_data.film import open_film
 from ceria_models import export_imagej
 from ceria_models.export_hyperspy import write_hyperspy
 from ceria_models.export_imagej import write_imagej
@@ -217,6 +218,25 @@ def test_hyperspy_signals_have_axes_with_units(folder, film, stack, tmp_path):
     ]
     (counts,) = rsciio.file_reader(written[1])
     check_counts(folder, counts["data"], "Ce")
+
+
+def test_an_unknown_frame_time_stays_unknown(tmp_path):
+    made = make_folder(tmp_path, Script(frames=3, events=()))
+    table = pd.read_parquet(made / "frames.parquet").assign(time_s=np.nan)
+    table.to_parquet(made / "frames.parquet")
+    facts = json.loads((made / "prediction.json").read_text())
+    (made / "prediction.json").write_text(json.dumps(facts | {"frame_time_s": None}))
+    stack = stack_of(read_predicted_film(made))
+    write_ome_zarr(stack, tmp_path / "film.ome.zarr")
+    (tif,) = write_imagej(stack, tmp_path)
+    (scale,) = {layer[1]["scale"][0] for layer in napari_get_reader(str(made))(str(made))}
+    (unit,) = {layer[1]["units"][0] for layer in napari_get_reader(str(made))(str(made))}
+    assert (scale, unit) == (1.0, "pixel")
+    assert open_film(tmp_path / "film.ome.zarr" / "0").frame_time_s is None
+    root = zarr.open_group(tmp_path / "film.ome.zarr", mode="r")
+    assert "unit" not in root.attrs["ome"]["multiscales"][0]["axes"][0]
+    with tifffile.TiffFile(tif) as opened:
+        assert "finterval" not in opened.pages[0].description
 
 
 def test_without_rosettasciio_the_extra_is_named(folder, monkeypatch, capsys, tmp_path):

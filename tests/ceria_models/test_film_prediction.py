@@ -392,12 +392,18 @@ def test_resume_of_what_is_whole_does_nothing(film, model, predicted, tmp_path, 
 
 
 @pytest.mark.parametrize("change", ["film", "pixel size", "frame time", "model", "--force"])
-def test_another_setting_does_not_go_on(tmp_path, film, model, monkeypatch, change):
+@pytest.mark.parametrize("finished", [False, True])
+def test_another_setting_does_not_go_on(
+    tmp_path, film, model, predicted, monkeypatch, change, finished
+):
     out = tmp_path / "out"
-    with monkeypatch.context() as patch:
-        interrupted(patch, KeyboardInterrupt(), 2)
-        with pytest.raises(KeyboardInterrupt):
-            run_prediction(source_of(film), SAMPLING, out, settings(model))
+    if finished:
+        shutil.copytree(predicted, out)
+    else:
+        with monkeypatch.context() as patch:
+            interrupted(patch, KeyboardInterrupt(), 2)
+            with pytest.raises(KeyboardInterrupt):
+                run_prediction(source_of(film), SAMPLING, out, settings(model))
     given, sampling, time_s, net, force = film, SAMPLING, 0.1, model, False
     if change == "film":
         given = film.copy()
@@ -416,6 +422,9 @@ def test_another_setting_does_not_go_on(tmp_path, film, model, monkeypatch, chan
     wanted = settings(str(net), resume=True, force=force)
     with pytest.raises(OutputError, match=f"another .*{change}"):
         run_prediction(source_of(given, time_s), sampling, out, wanted)
+    if finished:
+        assert same_bytes(out, predicted)
+        return
     again = settings(str(net), overwrite=True, force=force)
     run_prediction(source_of(given, time_s), sampling, out, again)
     assert facts_of(out)["frames"] == 12

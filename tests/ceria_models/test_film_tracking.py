@@ -126,6 +126,60 @@ def test_events_are_found_in_place_and_time(active):
     assert events["time_s"].is_monotonic_increasing
 
 
+def test_events_are_neither_early_nor_late(tmp_path):
+    """A frame's time is the start of its exposure; an atom is missed from the middle on."""
+    film = synthetic_film(
+        n_frames=200, columns=80, frame_time_s=1.0, dose=3000, d2=(120.0, 120.0),
+        rates_per_s=(0.004, 0.004, 0.0), seed=3,
+    )  # fmt: skip
+    tracked(film, tmp_path / "film")
+    places = film.sites[["x_A", "y_A"]].to_numpy()
+    found = table(tmp_path / "film", "events")
+    found = found[found["confidence"] > 0.99]
+    truth = with_places(film.events, places)
+    off, inside = [], []
+    for event in found.to_dict("records"):
+        site = max(event["site_from"], event["site_to"])
+        own = truth.loc[(truth["site_from"] == site) | (truth["site_to"] == site), "time_s"]
+        off.append(event["time_s"] - own.to_numpy()[abs(own - event["time_s"]).argmin()])
+        inside.append(event["time_low_s"] <= event["time_s"] - off[-1] <= event["time_high_s"])
+    off = np.array(off)
+    near = np.abs(off) < 2
+    assert near.sum() > 40
+    assert abs(off[near].mean()) < 0.15
+    assert np.mean(inside) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("preparation", "exposure"),
+    [({}, 0.1), ({"every": 4}, 0.025), ({"sum": 5}, 0.1), ({"running": 5}, 0.5),
+     ({"every": 4, "sum": 2}, 5 / 80), ({"every": 2, "running": 3}, 0.25)],
+)  # fmt: skip
+def test_exposures_of_prepared_films(tmp_path, preparation, exposure):
+    """Frames 0.1 s apart; skipped ones are exposures of their own, summed ones are one."""
+    film = synthetic_film(n_frames=6, columns=10, frame_time_s=0.1)
+    folder = film.write(tmp_path / "film")
+    (folder / "prediction.json").write_text(json.dumps({"preparation": preparation}))
+    tables = open_film_tables(folder)
+    assert tables.exposure_s == pytest.approx(exposure)
+    np.testing.assert_allclose(tables.middles, tables.frames["time_s"] + exposure / 2)
+
+
+def test_columns_that_change_in_nearly_every_frame_have_events(tmp_path):
+    """Slow series: what happens between the same two frames is one event, and told."""
+    film = synthetic_film(
+        n_frames=12, columns=60, frame_time_s=8.0, dose=3000, d2=(120.0, 120.0),
+        rates_per_s=(0.05, 0.02, 0.0), seed=2,
+    )  # fmt: skip
+    _, warnings = tracked(film, tmp_path / "film")
+    own = np.diff(film.truth, axis=1) != 0
+    found = len(table(tmp_path / "film", "events"))
+    assert own.sum() > 100
+    assert 0.85 * own.sum() < found < 1.15 * own.sum()
+    assert any("are counted as one, so that rates are too low" in text for text in warnings)
+    assert table(tmp_path / "film", "interfaces")["time_stop_s"].max() == pytest.approx(96.0)
+
+
 def test_a_calm_film_has_hardly_any_event(calm):
     film, folder = calm
     assert len(table(folder, "events")) <= 1
@@ -200,6 +254,21 @@ def test_frames_of_a_running_sum_are_no_new_electrons(calm, tmp_path):
         run_tracking(tmp_path / name)
     assert len(table(tmp_path / "sum", "events")) <= 1
     assert len(table(tmp_path / "frames", "events")) > 5
+
+
+def test_readings_of_running_sums_count_once(calm, tmp_path):
+    """Without levels too: N frames that share their electrons say what one of them says."""
+    film, _ = calm
+    short = replace(film, p=film.p[:, :20], frames=film.frames.iloc[:20], z=film.z[:, :20])
+    confidence = {}
+    for n in (1, 10):
+        folder = short.write(tmp_path / str(n))
+        facts = json.loads((folder / "prediction.json").read_text())
+        facts |= {"preparation": {"running": n}}
+        (folder / "prediction.json").write_text(json.dumps(facts))
+        run_tracking(folder, settings=settings_of(film))
+        confidence[n] = table(folder, "tracks")["confidence"].mean()
+    assert confidence[10] < confidence[1] - 0.1
 
 
 def test_an_image_that_gets_stronger_makes_no_events(calm, tmp_path):

@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ceria_data.film import film_of_array
+from ceria_data.film import film_of_array, open_film
 from ceria_models import report_run
 from ceria_models.errors import FilmTableError
+from ceria_models.film_frames import digest_of
 from ceria_models.report_frames import choose_frames, mean_in_place, show_frames
 from ceria_models.report_page import page_of
 from ceria_models.report_run import Wishes, columns_at, run_report
@@ -196,6 +197,43 @@ def test_another_film_of_that_name_is_not_shown(tmp_path, plain):
     made = make_folder(tmp_path, Script(frames=4))
     np.save(tmp_path / "film.npy", np.ones((4, 100, 128)))
     assert "it is another film" in run_report(made)["notes"][0]
+
+
+def test_another_film_of_the_same_size_is_not_shown(tmp_path, plain):
+    made = make_folder(tmp_path, Script(frames=4))
+    film = np.load(tmp_path / "film.npy")
+    name = str(tmp_path / "film.npy")
+    made_of = {"film": [name, 4, list(film.shape[1:]), digest_of(open_film(name), 4)]}
+    facts = json.loads((made / "prediction.json").read_text()) | {"made_of": made_of}
+    (made / "prediction.json").write_text(json.dumps(facts))
+    np.save(name, np.concatenate([film, film]))  # has grown since
+    assert run_report(made)["frames_shown"] == 4
+    np.save(name, film[::-1])
+    told = run_report(made, overwrite=True)
+    assert told["frames_shown"] == 0
+    assert "are not those that were predicted" in told["notes"][0]
+
+
+def test_a_broken_frame_blackens_no_other(tmp_path, plain):
+    made = make_folder(tmp_path, Script(frames=12, events=()))
+    film = np.load(tmp_path / "film.npy").astype(np.float32)
+    film[5, 3, 3] = np.nan
+    film[6] = np.nan
+    np.save(tmp_path / "film.npy", film)
+    assert run_report(made)["frames_shown"] == 12
+    page = (made / "report.html").read_text(encoding="utf-8")
+    pictures = json.loads(element(page, "pictures"))
+    for kind, dark in (("averaged", set()), ("raw", {6})):
+        assert len(pictures[kind]) == 12
+        for frame, picture in enumerate(pictures[kind]):
+            grey = np.asarray(Image.open(BytesIO(b64decode(picture))), float)
+            assert (grey.std() < 5) == (frame in dark), (kind, frame)
+
+
+def test_tracks_that_are_not_whole_are_not_shown(tmp_path, plain):
+    made = make_folder(tmp_path, Script(frames=4))
+    (made / "track.json").unlink()  # as after a kill while tracks are replaced
+    assert not run_report(made)["tracked"]
 
 
 def test_a_moved_folder_finds_the_film_beside_it(tmp_path, plain):
