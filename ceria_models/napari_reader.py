@@ -56,15 +56,11 @@ class LazyFrames:
         return self.n_frames
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        first, *rest = key if isinstance(key, tuple) else (key,)
-        if isinstance(first, slice):
-            start, stop, step = first.indices(self.n_frames)
-            frames = range(start, stop, step)
-            found = [self.film.frames(i, i + 1)[0] for i in frames]
-            block = np.stack(found) if found else np.empty((0, *self.film.shape), self.dtype)
-            return block[(slice(None), *rest)]
-        number = range(self.n_frames)[int(first)]
-        return np.asarray(self.film.frames(number, number + 1)[0][tuple(rest)])
+        first, *rest = (key if isinstance(key, tuple) else (key,)) or (slice(None),)
+        numbers = np.arange(self.n_frames)[first]
+        found = [self.film.frames(i, i + 1)[0] for i in numbers.ravel().tolist()]
+        block = np.stack(found) if found else np.empty((0, *self.film.shape), self.dtype)
+        return block[(slice(None), *rest)] if numbers.ndim else block[0][tuple(rest)]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self.film.frames(0, self.n_frames), dtype=dtype)

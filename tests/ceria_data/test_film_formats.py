@@ -248,6 +248,25 @@ def test_units_of_time(tmp_path, unit, seconds):
     assert len(film.notes) == (unit == "furlong")
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("stamp", "flags", "brightest"),
+    [(1146047817, 0, 200), (1146047817, 1, -56), (0, 0, -56)],
+)
+def test_bytes_of_imod_are_unsigned_unless_it_says_so(tmp_path, order, stamp, flags, brightest):
+    """SerialEM and IMOD write mode 0 so; the standard means signed bytes."""
+    path = tmp_path / "film.mrc"
+    with mrcfile.new(path) as file:
+        file.set_data(np.full((2, 4, 4), 200, np.uint8).view(np.int8))
+        if order == ">":
+            file.header.machst = [0x11, 0x11, 0, 0]
+            file._header = file.header.byteswap().view(file.header.dtype.newbyteorder())
+    content = bytearray(path.read_bytes())
+    content[152:160] = np.array([stamp, flags], f"{order}i4").tobytes()
+    path.write_bytes(content)
+    assert open_film(path).frames(0, 1).max() == brightest
+
+
 def write_one_by_one(path, frames, **how):
     with tifffile.TiffWriter(path) as file:
         for frame in frames:

@@ -304,6 +304,11 @@ def test_napari_gets_layers_in_the_same_places(folder, film):
     assert (frames[3] == film[3]).all()
     assert (frames[-1, 4:6, 7] == film[-1, 4:6, 7]).all()
     assert (frames[2:7:2, :, 5:9] == film[2:7:2, :, 5:9]).all()
+    assert (frames[[0, 4], 2:4] == film[[0, 4], 2:4]).all()
+    assert frames[3:3].shape == (0, 128, 128)
+    assert (frames[()] == film).all()
+    with pytest.raises(IndexError):
+        frames[FRAMES]
     assert (np.asarray(frames) == film).all()
     places, options, _ = cerium
     tracks = pd.read_parquet(folder / "tracks.parquet")

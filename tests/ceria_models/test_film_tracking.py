@@ -169,7 +169,7 @@ def test_columns_that_change_in_nearly_every_frame_have_events(tmp_path):
     """Slow series: what happens between the same two frames is one event, and told."""
     film = synthetic_film(
         n_frames=12, columns=60, frame_time_s=8.0, dose=3000, d2=(120.0, 120.0),
-        rates_per_s=(0.05, 0.02, 0.0), seed=2,
+        rates_per_s=(0.08, 0.06, 0.0), seed=2,
     )  # fmt: skip
     _, warnings = tracked(film, tmp_path / "film")
     own = np.diff(film.truth, axis=1) != 0
