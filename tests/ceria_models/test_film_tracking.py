@@ -168,8 +168,8 @@ def test_exposures_of_prepared_films(tmp_path, preparation, exposure):
 def test_columns_that_change_in_nearly_every_frame_have_events(tmp_path):
     """Slow series: what happens between the same two frames is one event, and told."""
     film = synthetic_film(
-        n_frames=12, columns=60, frame_time_s=8.0, dose=3000, d2=(120.0, 120.0),
-        rates_per_s=(0.08, 0.06, 0.0), seed=2,
+        n_frames=5, columns=80, frame_time_s=10.0, dose=3000, d2=(120.0, 120.0),
+        rates_per_s=(0.12, 0.0, 0.0), seed=2,
     )  # fmt: skip
     _, warnings = tracked(film, tmp_path / "film")
     own = np.diff(film.truth, axis=1) != 0
@@ -177,7 +177,7 @@ def test_columns_that_change_in_nearly_every_frame_have_events(tmp_path):
     assert own.sum() > 100
     assert 0.85 * own.sum() < found < 1.15 * own.sum()
     assert any("are counted as one, so that rates are too low" in text for text in warnings)
-    assert table(tmp_path / "film", "interfaces")["time_stop_s"].max() == pytest.approx(96.0)
+    assert table(tmp_path / "film", "interfaces")["time_stop_s"].max() == pytest.approx(50.0)
 
 
 def test_a_calm_film_has_hardly_any_event(calm):
