@@ -35,7 +35,8 @@ from ceria_models.paired import limits_rows, mean_count_score, run_pairs
 from ceria_models.prediction import predict
 from ceria_models.strata import WINDOW
 from ceria_models.training_config import TrainingConfig, load_training_config
-from ceria_models.training_run import MODEL, Watch, run_training
+from ceria_models.training_folder import MODEL
+from ceria_models.training_run import Watch, run_training
 from ceria_models.weights import from_pretrained
 
 BASE = "residual-unet-tiny"

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from uuid import uuid4
 
 import torch
 
-from ceria_models.errors import TrainingError
+from ceria_models.errors import WeightsError
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -58,19 +60,27 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 def read_checkpoint(folder: Path) -> Checkpoint | None:
     """Read the checkpoint of a folder, None if it has none.
 
-    Only tensors and plain values are read; a file with other objects is refused.
+    Only tensors and plain values are read; a file with other objects is refused. PyTorch does
+    not look at the checksums that its files hold: they are checked here.
 
     Raises
     ------
-    TrainingError
+    WeightsError
         If the file is damaged or no checkpoint.
     """
     file = folder / CHECKPOINT
     if not file.is_file():
         return None
     try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
         return Checkpoint(**torch.load(file, map_location="cpu", weights_only=True))
-    except (RuntimeError, OSError, EOFError, TypeError, pickle.UnpicklingError) as error:
-        raise TrainingError(
+    except (
+        zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError,
+        TypeError, pickle.UnpicklingError,
+    ) as error:  # fmt: skip
+        raise WeightsError(
             f"{file} cannot be read ({error}); train again with --overwrite"
         ) from error

@@ -13,6 +13,7 @@ from ceria_models.training import Progress
 LOG = "log.csv"
 VALIDATION = "validation.csv"
 CURVE = "curve.png"
+TENSORBOARD = "tensorboard"
 
 
 class TrainingLog:
@@ -45,7 +46,15 @@ class TrainingLog:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError as error:
                 raise MissingExtraError("--tensorboard", "train", "tensorboard") from error
-            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
+            self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=start + 1)
+
+    def last_validation(self) -> dict[str, float]:
+        """Give the figures of the last validation; none before the first."""
+        file = self.folder / VALIDATION
+        table = pd.read_csv(file) if file.is_file() else pd.DataFrame()
+        if not len(table):
+            return {}
+        return {str(k): float(v) for k, v in table.iloc[-1].items() if k != "step"}
 
     def add_progress(self, progress: Progress) -> None:
         """Add a row to the log."""

@@ -1,6 +1,5 @@
 """A training from config and dataset to a model in a folder."""
 
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,9 +9,9 @@ from typing import Any
 from torch import nn
 
 from ceria_data.dataset import Dataset, open_dataset
-from ceria_data.errors import NotADatasetError, OutputError
-from ceria_data.store import MANIFEST, refuse_inside_dataset, write_text
-from ceria_models.checkpoint import CHECKPOINT, read_checkpoint
+from ceria_data.errors import NotADatasetError
+from ceria_data.store import MANIFEST
+from ceria_models.checkpoint import read_checkpoint
 from ceria_models.decoded import DecodedSplit, decode_split
 from ceria_models.errors import TrainingError
 from ceria_models.finishing import finish_model
@@ -20,17 +19,16 @@ from ceria_models.home import home
 from ceria_models.machine import Machine
 from ceria_models.model import Model
 from ceria_models.nets import GROWING, ColumnNet, NetSettings
-from ceria_models.start import read_start, start_of, write_start
+from ceria_models.start import read_start, start_of
 from ceria_models.training import Progress, train
-from ceria_models.training_config import TrainingConfig, training_config_yaml
+from ceria_models.training_config import TrainingConfig
+from ceria_models.training_folder import MODEL, open_training_folder
 from ceria_models.training_log import TrainingLog
 from ceria_models.validation import validate, validation_images
 from ceria_models.weights import from_pretrained, save_model
 
 BENCHMARK = "ceria-columns-v1"
 """The dataset of a training that names none."""
-CONFIG = "config.yaml"
-MODEL = "model"
 
 
 @dataclass(frozen=True)
@@ -95,27 +93,23 @@ def run_training(
         If the folder is taken.
     TrainingError
         If `init` is another net than the config's, but for blocks at the bottom that add
-        nothing at first, or see `train`.
+        nothing at first, or not what the training began with, or see `train`.
     """
     dataset = open_dataset(data)
     _check_dataset(dataset, data)
     _check_sizes(config, dataset, machine)
     max_count = int(dataset.manifest["max_count"])
     initial = _initial(init, config.net.settings(max_count))
-
-    def open_folder() -> None:
-        _open_folder(out, config, overwrite=overwrite, resume=resume)
-        # Where a checkpoint stands, the weights come from there, whatever --init says now.
-        if initial is not None and not (out / CHECKPOINT).is_file():
-            write_start(out, start_of(initial))
-
+    begin = None if initial is None else start_of(initial)
     # Nobody reads a checkpoint before the folder is as it shall be.
-    machine.on_first(open_folder)
+    machine.on_first(
+        lambda: open_training_folder(out, config, begin, overwrite=overwrite, resume=resume)
+    )
     splits = _decoded(data, watch)
     checkpoint = read_checkpoint(out)
     start = checkpoint.step if checkpoint else 0
     log = TrainingLog(out, start, tensorboard=tensorboard) if machine.rank == 0 else None
-    figures: dict[str, float] = {}
+    figures = {} if log is None else log.last_validation()
     net = train(
         config,
         splits[0],
@@ -248,26 +242,6 @@ def _initial(init: str | None, settings: NetSettings) -> Model | None:
             "and a dataset of the same highest count"
         )
     return model
-
-
-def _open_folder(out: Path, config: TrainingConfig, *, overwrite: bool, resume: bool) -> None:
-    """Make the folder of a training, or accept the one that is there."""
-    refuse_inside_dataset(out)
-    if out.is_dir() and any(out.iterdir()):
-        ours = (out / CHECKPOINT).is_file() or (out / CONFIG).is_file()
-        if not ours:
-            raise OutputError(f"{out} holds something else than a training; choose another --out")
-        if overwrite:
-            shutil.rmtree(out)
-        elif not resume:
-            raise OutputError(
-                f"{out} holds a training; go on with --resume, or replace it with --overwrite"
-            )
-    elif out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is no folder; choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    if not (out / CONFIG).is_file():
-        write_text(out / CONFIG, training_config_yaml(config))
 
 
 def print_note(line: str) -> None:

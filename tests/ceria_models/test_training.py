@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import pandas as pd
 import pytest
@@ -15,9 +16,10 @@ from ceria_data.digest import file_sha256
 from ceria_data.errors import ConfigError, OutputError
 from ceria_models.checkpoint import CHECKPOINT, read_checkpoint
 from ceria_models.decoded import decode_split
-from ceria_models.errors import TrainingError
+from ceria_models.errors import TrainingError, WeightsError
 from ceria_models.machine import Machine
 from ceria_models.nets import create_net
+from ceria_models.start import read_start, start_of
 from ceria_models.training import CropOrder, train
 from ceria_models.training_config import (
     bundled_configs,
@@ -25,6 +27,7 @@ from ceria_models.training_config import (
     training_config_from_yaml,
     training_config_yaml,
 )
+from ceria_models.training_folder import open_training_folder
 from ceria_models.training_run import Watch, run_training
 from ceria_models.weights import from_pretrained, verify_model
 
@@ -160,9 +163,22 @@ def test_a_checkpoint_of_another_training_is_refused(split, tmp_path):
         trained(split, tmp_path, tiny(("seed: 3", "seed: 5")))
     with pytest.raises(TrainingError, match="on the dataset"):
         train(tiny(), split, tmp_path, HERE, content_digest="1" * 64, max_count=14)
-    (tmp_path / CHECKPOINT).write_bytes(b"damaged")
-    with pytest.raises(TrainingError, match="cannot be read"):
-        trained(split, tmp_path)
+    whole = (tmp_path / CHECKPOINT).read_bytes()
+    with zipfile.ZipFile(tmp_path / CHECKPOINT) as archive:
+        tensors = {i.filename: archive.read(i) for i in archive.infolist() if i.file_size > 200}
+    assert len(tensors) > 5
+    for content in tensors.values():
+        changed = bytearray(whole)
+        changed[whole.index(content) + 100] ^= 1
+        (tmp_path / CHECKPOINT).write_bytes(changed)
+        with pytest.raises(WeightsError, match="cannot be read"):
+            trained(split, tmp_path)
+    for damaged in (b"abc", b"", whole[:-900]):
+        (tmp_path / CHECKPOINT).write_bytes(damaged)
+        with pytest.raises(WeightsError, match="cannot be read"):
+            trained(split, tmp_path)
+    (tmp_path / CHECKPOINT).write_bytes(whole)
+    assert read_checkpoint(tmp_path).step == 2
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(split, tmp_path):
@@ -194,10 +210,15 @@ def test_from_config_to_model(tmp_path, monkeypatch):
     assert start.weights_sha256 in (again / "model/README.md").read_text()
     # A training that goes on did not begin with what is named now.
     shutil.rmtree(out / "model")
-    run_training(
-        config, "ceria-columns-mini", out, HERE, NOBODY, init=str(again / "model"), resume=True
-    )
+    with pytest.raises(TrainingError, match="began with random numbers, this is with --init tiny"):
+        run_training(
+            config, "ceria-columns-mini", out, HERE, NOBODY, init=str(again / "model"), resume=True
+        )
+    facts = run_training(config, "ceria-columns-mini", out, HERE, NOBODY, resume=True)
     assert from_pretrained(out / "model").config.training.start is None
+    assert facts["validation"] == pytest.approx(
+        pd.read_csv(out / "validation.csv").iloc[-1].drop("step").to_dict()
+    )
     wider = tiny(("width: 8", "width: 16"))
     with pytest.raises(TrainingError, match="take over its net section"):
         run_training(
@@ -208,6 +229,44 @@ def test_from_config_to_model(tmp_path, monkeypatch):
             NOBODY,
             init=str(out / "model"),
         )
+
+
+def test_a_training_goes_on_as_it_was_begun(split, tmp_path):
+    """Also before its first checkpoint, when only the folder says how it was begun."""
+    model = from_pretrained("residual-unet-base")
+    begin, other = start_of(model), start_of(model).model_copy(update={"weights_sha256": "0" * 64})
+    out = tmp_path / "run"
+    open_training_folder(out, tiny(), begin, overwrite=False, resume=False)
+    go_on = {"overwrite": False, "resume": True}
+    open_training_folder(out, tiny(), begin, **go_on)
+    with pytest.raises(TrainingError, match="another config"):
+        open_training_folder(out, tiny(("seed: 3", "seed: 4")), begin, **go_on)
+    for given, said in ((None, "without --init"), (other, "with --init residual-unet-base")):
+        with pytest.raises(TrainingError, match=f"began with residual-unet-base .*{said}"):
+            open_training_folder(out, tiny(), given, **go_on)
+    assert read_start(out) == begin
+    with pytest.raises(KeyboardInterrupt):
+        trained(split, out, stop_after=2)
+    open_training_folder(out, tiny(), None, **go_on)  # the checkpoint has the weights
+    with pytest.raises(TrainingError, match="began with residual-unet-base"):
+        open_training_folder(out, tiny(), other, **go_on)
+
+
+def test_only_a_training_is_replaced(tmp_path):
+    own = tmp_path / "mine"
+    own.mkdir()
+    (own / "config.yaml").write_text(TINY)
+    (own / "notes.txt").write_text("hello")
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match="something else than a training"):
+            open_training_folder(own, tiny(), None, overwrite=overwrite, resume=False)
+    (own / "config.yaml").write_text(training_config_yaml(tiny()))
+    (own / "model").mkdir()
+    changed = tiny(("seed: 3", "seed: 4"))
+    open_training_folder(own, changed, None, overwrite=True, resume=False)
+    assert (own / "notes.txt").read_text() == "hello"
+    assert not (own / "model").exists()
+    assert (own / "config.yaml").read_text() == training_config_yaml(changed)
 
 
 def test_crops_that_images_may_be_too_small_for_are_refused(tmp_path):
