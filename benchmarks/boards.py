@@ -15,7 +15,8 @@ from ceria_data.config import load_config
 from ceria_data.draw import structure_entries
 from ceria_data.schema import SPECIES
 from ceria_data.simulate import field_of, label_structure
-from ceria_models.matching import NEEDED, match_columns
+from ceria_models.column_table import NEEDED
+from ceria_models.matching import match_columns
 
 
 def scored_columns(config, split, n):

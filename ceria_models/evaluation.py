@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ceria_data.dataset import Dataset, Sample
+from ceria_models.column_table import check_table, refuse_other_units
 from ceria_models.errors import TableError
 from ceria_models.evaluation_record import Evaluation
 from ceria_models.matching import match_columns
@@ -178,6 +179,8 @@ def score_table(
             f"{strange[0]}; expected {len(wanted)} of {known.min()} to {known.max()}: is it the "
             "right split?"
         )
+    check_table(table)
+    refuse_other_units(table, dataset.field)
     scored = Scored(dataset, prior)
     groups = dict(iter(table.groupby("sample")))
     empty = table.iloc[:0]

@@ -192,7 +192,8 @@ def refuse_far(source: str, reasons: list[str]) -> None:
     DomainError
     """
     shown = "; ".join(reasons[:3])
-    raise DomainError(f"{source}: {shown}. --force predicts all the same, and says so")
+    end = "" if shown.endswith("?") else "."
+    raise DomainError(f"{source}: {shown}{end} --force predicts all the same, and says so")
 
 
 def _count(frames: list[int], n: int) -> str:

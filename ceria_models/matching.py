@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from ceria_data.grid import Field
 from ceria_data.schema import SPECIES
-from ceria_models.errors import TableError
+from ceria_models.column_table import check_table
 
 REACH = 0.5
 """A column is found if one of its species was reported within this distance [Å]; the nearest
@@ -20,8 +20,6 @@ other column of the same species is 1.9 Å away."""
 BORDER = 0.6
 """Columns whose middle is closer to the edge of the image are not scored [Å]: the disk of such
 a column is cut, and a program may see it or not."""
-NEEDED = ("species", "x_A", "y_A", "occupancy")
-
 _NOBODY = -1
 
 
@@ -92,52 +90,6 @@ def match_columns(
     found_row = np.concatenate([rows for _, _, rows in parts]).astype(np.int64)
     species_of = np.repeat([name for name, _, _ in parts], [len(rows) for _, rows, _ in parts])
     return _table(truth, found, field, max_count, species_of, true_row, found_row)
-
-
-def check_table(table: pd.DataFrame) -> None:
-    """Refuse a table of columns that cannot be scored.
-
-    Parameters
-    ----------
-    table : DataFrame
-
-    Raises
-    ------
-    TableError
-
-    Examples
-    --------
-    >>> check_table(pd.DataFrame({"species": [], "x_A": [], "y_A": [], "occupancy": []}))
-    >>> check_table(pd.DataFrame({"species": ["Ce"], "x": [1.0]}))
-    Traceback (most recent call last):
-        ...
-    ceria_models.errors.TableError: the table of columns has species, x; it lacks x_A, y_A, ...
-    """
-    missing = [name for name in NEEDED if name not in table]
-    if missing:
-        raise TableError(
-            f"the table of columns has {', '.join(map(str, table.columns)) or 'no columns'}; "
-            f"it lacks {', '.join(missing)} (x_A and y_A in Å, from the centre of pixel (0, 0))"
-        )
-    strange = set(table["species"]) - set(SPECIES)
-    if strange:
-        names = ", ".join(sorted(repr(str(name)) for name in strange))
-        raise TableError(
-            f"the table of columns has the species {names}; expected {' and '.join(SPECIES)}"
-        )
-    numbers = table[list(NEEDED[1:])].to_numpy(dtype=float)
-    if not np.isfinite(numbers).all():
-        raise TableError(
-            "x_A, y_A or occupancy is not a finite number in "
-            f"{int((~np.isfinite(numbers)).any(axis=1).sum())} of {len(table)} rows; "
-            "leave out what is no column"
-        )
-    counts = numbers[:, -1]
-    if len(counts) and (counts.min() < 1 or (counts % 1).any()):
-        raise TableError(
-            f"occupancy must be a whole number of atoms, at least 1; found values from "
-            f"{counts.min():g} to {counts.max():g}; leave out columns without atoms"
-        )
 
 
 def _places(table: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64]:

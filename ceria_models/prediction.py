@@ -18,6 +18,8 @@ from ceria_models.runtime import open_runtime
 from ceria_models.tiles import Tile
 
 _SAMPLING = (0.01, 1.0)
+_SCALE = (1e-15, 1e15)
+"""Of the largest value; far beyond, its square in float32 is none."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,13 @@ def checked_images(
     ImageError
         As `predict`.
     """
+    if np.ma.is_masked(images):
+        raise ImageError(
+            f"{int(np.ma.getmaskarray(images).sum())} pixels are masked; expected a value in each: "
+            "fill them, for example with the median of their neighbours"
+        )
     array = np.asarray(images)
+    array = array.astype(np.uint8) if array.dtype == bool else array
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ImageError(f"images have the shape {array.shape}; expected (y, x) or (frame, y, x)")
     if not np.issubdtype(array.dtype, np.integer) and not np.issubdtype(array.dtype, np.floating):
@@ -241,6 +249,8 @@ def check_sampling(sampling: float) -> None:
     ImageError
     """
     smallest, largest = _SAMPLING
+    if not isinstance(sampling, int | float | np.number):
+        raise ImageError(f"the pixel size is {sampling!r}; expected a number, in Å at the specimen")
     if not smallest <= sampling <= largest:
         raise ImageError(
             f"the pixel size is {sampling:.4g} Å; expected {smallest} to {largest} Å at the "
@@ -269,7 +279,16 @@ def trouble_of(image: NDArray[np.floating] | NDArray[np.integer], where: str) ->
     low, high = image.min(), image.max()  # not finite if any pixel is not
     if not (np.isfinite(low) and np.isfinite(high)):
         bad = int((~np.isfinite(image)).sum())
-        return f"{where} has {bad} pixels that are not finite; mask or replace them"
+        return (
+            f"{where} has {bad} pixels that are not finite; replace them, for example with the "
+            "median of their neighbours (of a film: --bad-pixels)"
+        )
     if low == high:
         return f"every pixel of {where} is {image.flat[0]}; expected an image"
+    largest = max(abs(float(low)), abs(float(high)))
+    if not _SCALE[0] <= largest <= _SCALE[1]:
+        return (
+            f"the values of {where} reach {largest:.3g}; expected a scale on which they reach "
+            f"{_SCALE[0]:g} to {_SCALE[1]:g}: multiply them by a number"
+        )
     return None

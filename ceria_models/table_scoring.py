@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ceria_data.dataset import Dataset, open_dataset
+from ceria_models.column_table import check_table
 from ceria_models.errors import TableError
 from ceria_models.evaluation import CountColumns, score_table
 from ceria_models.evaluation_record import Evaluation
@@ -22,7 +23,6 @@ from ceria_models.evaluation_run import (
     write_tables,
 )
 from ceria_models.fitted import baseline_of
-from ceria_models.matching import check_table
 from ceria_models.recording import stored_counts
 
 _NUMBERS = ("sample", "x_A", "y_A", "occupancy", "confidence", "z_mean_A")
@@ -73,6 +73,8 @@ def run_scoring(
     with staged(out) as staging:
         dataset = open_dataset(data, split)
         columns = read_columns(table)
+        if listed and not len(columns):
+            raise TableError(f"{table} has no rows, so that --listed leaves no image to score")
         samples = [int(number) for number in columns["sample"].unique()] if listed else None
         prior, notes = prior_or_note(data, dataset, advance)
         if listed:

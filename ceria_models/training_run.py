@@ -29,6 +29,8 @@ from ceria_models.weights import from_pretrained, save_model
 
 BENCHMARK = "ceria-columns-v1"
 """The dataset of a training that names none."""
+_ELECTRONS = 30.0
+"""Of a crop, so that none is dark."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,13 @@ def _check_sizes(config: TrainingConfig, dataset: Dataset, machine: Machine) -> 
             f"views.crop of {views.size} pixels needs images of {needed} pixels along each axis "
             f"with these views.sampling_A and views.calibration_error, those of "
             f"{dataset.folder} have {dataset.field.shape}; lower views.crop"
+        )
+    lowest = views.dose[0]
+    electrons = lowest * (views.size * dataset.field.sampling) ** 2
+    if electrons < _ELECTRONS:
+        raise TrainingError(
+            f"views.dose_e_per_A2 begins with {lowest:g}, {electrons:.3g} electrons in a crop; "
+            f"expected {_ELECTRONS:g} or more: raise it, or views.crop"
         )
 
 

@@ -202,6 +202,15 @@ def test_a_giant_net_ends_with_2_and_small_memory(refused, model, seal, sizes):
     assert grown < 200 * 1024
 
 
+def test_a_calibration_that_is_no_number_ends_with_2(refused, model):
+    file = model / "config.json"
+    config = json.loads(file.read_text())
+    config["column_calibration"]["Ce"]["slope"] = float("nan")
+    file.write_text(json.dumps(config))
+    write_checksums(model)
+    assert "column_calibration.Ce.slope" in refused(2, "verify", model)
+
+
 @pytest.mark.parametrize("architecture", ["plain_unet", "attention_unet", "mixed_scale"])
 def test_a_config_of_another_architecture_ends_with_2(refused, model, seal, architecture):
     change_config(model, seal, architecture=architecture)

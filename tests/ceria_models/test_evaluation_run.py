@@ -158,6 +158,10 @@ def test_the_table_of_any_program_is_scored(monkeypatch, capsys, tmp_path):
         ("sample,species,x_A,y_A,occupancy\n480,Ce,,1,3\n", "not a finite number"),
         ("sample,species,x_A,y_A,occupancy\n480.5,Ce,1,1,3\n", "a whole number in every row"),
         ("sample,species,x_A,y_A,occupancy\n480,Zr,1,1,3\n", "the species 'Zr'"),
+        (
+            "sample,species,x_A,y_A,occupancy\n480,Ce,60,70,3\n",
+            "1 of 1 columns lie outside of the images of 25.6 × 25.6 Å, up to x_A 60",
+        ),
         ("", "cannot be read"),
         (None, "cannot be read"),
     ],
@@ -171,6 +175,15 @@ def test_a_table_that_cannot_be_scored_is_refused(monkeypatch, capsys, tmp_path,
     assert code == 2
     assert match in " ".join(err.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_a_table_without_rows_lists_nothing(monkeypatch, capsys, tmp_path):
+    file = tmp_path / "columns.csv"
+    file.write_text("sample,species,x_A,y_A,occupancy\n")
+    arguments = ["x", "ceria-columns-mini", "--table", file, "--out", tmp_path / "out"]
+    code, _, err = run(monkeypatch, capsys, *arguments, "--listed")
+    assert code == 2
+    assert "has no rows, so that --listed leaves no image" in " ".join(err.split())
 
 
 def test_what_is_not_there_is_named(monkeypatch, capsys, tmp_path, model):

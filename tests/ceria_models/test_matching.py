@@ -113,12 +113,22 @@ def test_nothing_found_is_everything_missed():
         ({"x_A": np.nan}, "not a finite number in 1 of 1"),
         ({"occupancy": 2.5}, "whole number"),
         ({"occupancy": 0}, "at least 1"),
+        ({"confidence": 95.0}, "confidence is 95 in one of 1 rows; expected 0 to 1"),
+        ({"confidence": -0.5}, "confidence is -0.5"),
+        ({"p_2": 40.0}, "p_2 is 40"),
+        ({"p_2": 0.8, "p_3": 0.8}, "sum to 1.6"),
+        ({"z_mean_A": np.inf}, "z_mean_A is infinite"),
     ],
 )
 def test_a_table_that_cannot_be_scored_is_refused(change, words):
     found = found_of([(5, 5)]).assign(**change)
     with pytest.raises(TableError, match=words):
         match(truth_of([(5, 5)]), found)
+
+
+def test_what_is_not_known_may_be_missing():
+    found = found_of([(5, 5)]).assign(confidence=np.nan, p_1=np.nan, z_mean_A=np.nan)
+    assert match(truth_of([(5, 5)]), found)["count"].notna().all()
 
 
 def test_a_missing_column_is_named():

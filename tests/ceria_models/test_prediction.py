@@ -143,11 +143,25 @@ def test_an_image_without_columns_keeps_the_columns_of_the_table():
         (np.eye(64), 0.02, "expected at least"),
         (np.eye(64, dtype=complex), 0.2, "real numbers"),
         (-np.eye(64), 0.2, "mean of the image"),
+        (np.eye(64) * 1e37, 0.2, "reach 1e\\+37; expected a scale"),
+        (np.eye(64) * 1e300, 0.2, "expected a scale"),
+        (np.eye(64) * 1e-300, 0.2, "expected a scale"),
+        (np.ma.masked_equal(np.eye(64), 1), 0.2, "64 pixels are masked"),
+        (np.eye(64), None, "the pixel size is None"),
+        (np.eye(64), "0.2", "the pixel size is '0.2'"),
     ],
 )
 def test_what_is_no_image_is_refused(image, sampling, match):
     with pytest.raises(ImageError, match=match):
         predict(fresh(), image, sampling)
+
+
+@pytest.mark.parametrize("scale", [1e-13, 1e13])
+def test_any_other_scale_is_read_alike(scale):
+    model, image = fresh(), counts()
+    own, scaled = (predict(model, values, 0.2) for values in (image, image * scale))
+    assert (own.label == scaled.label).all()
+    np.testing.assert_allclose(own.confidence, scaled.confidence, atol=1e-4)
 
 
 def test_an_image_like_those_of_training_is_inside():

@@ -269,6 +269,21 @@ def test_only_a_training_is_replaced(tmp_path):
     assert (own / "config.yaml").read_text() == training_config_yaml(changed)
 
 
+@pytest.mark.parametrize(
+    ("doses", "error", "match"),
+    [
+        ("[300, .inf]", ConfigError, "finite number"),
+        ("[1.0e-4, 3000]", TrainingError, "electrons in a crop"),
+    ],
+)
+def test_doses_that_cannot_be_drawn_are_refused(tmp_path, doses, error, match):
+    with pytest.raises(error, match=match):
+        run_training(
+            tiny(("[300, 3000]", doses)), "ceria-columns-mini", tmp_path / "run", HERE, NOBODY
+        )
+    assert not (tmp_path / "run").exists()
+
+
 def test_crops_that_images_may_be_too_small_for_are_refused(tmp_path):
     config = load_training_config("residual-unet-base")
     with pytest.raises(TrainingError, match="needs images of 135 pixels"):
