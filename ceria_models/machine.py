@@ -67,7 +67,7 @@ class Machine:
 
         Raises
         ------
-        CeriaError
+        CeriaError, OSError
             What the action raised, on every process.
 
         Examples
@@ -75,11 +75,11 @@ class Machine:
         >>> Machine(torch.device("cpu"), workers=0).on_first(lambda: print("once"))
         once
         """
-        failure: list[CeriaError | None] = [None]
+        failure: list[CeriaError | OSError | None] = [None]
         if self.rank == 0:
             try:
                 action()
-            except CeriaError as error:
+            except (CeriaError, OSError) as error:
                 failure = [error]
         if self.world > 1:
             distributed.broadcast_object_list(failure, src=0)
