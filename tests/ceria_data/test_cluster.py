@@ -13,8 +13,11 @@ from ceria_data.cluster import existing_workers, local_workers
 
 @pytest.fixture
 def client():
+    # Where tests run in the background of a shell, Ctrl-C is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with local_workers(1) as client:
         yield client
+    signal.signal(signal.SIGINT, before)
 
 
 def interrupt_before_it_begins(client):
