@@ -2,7 +2,7 @@ r"""What is asked of the default net, and what it reaches, as a table for docs/m
 
     EVALUATE="ceria-models evaluate MODEL DATASET --split test"
     $EVALUATE --images 150 --ceiling CEILING --baseline --stability 2 --pairs 60 \
-        --pair-dose 3000 --out FOLDER/test
+        --pair-dose 1000 --pair-dose 3000 --out FOLDER/test
     for A in 0.06 0.1 0.2; do
         $EVALUATE --images 60 --pairs 0 --pixel-size $A --out FOLDER/pixel-$A
     done

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -41,6 +42,8 @@ def start(config, out, *flags):
         text=True,
         env=ENVIRONMENT,
         start_new_session=True,
+        # Where tests run in the background of a shell, Ctrl-C is ignored.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 
