@@ -42,6 +42,7 @@ def training_config():
     return yaml.safe_dump(config)
 
 
+@pytest.mark.slow
 def test_every_step_works(hub, on_hub, models_on_hub, tmp_path):
     text = (ROOT / "docs/recipe.md").read_text("utf-8").replace("ORG", "someone")
     blocks = re.findall(r"```\n(.*?)```", text, re.S)

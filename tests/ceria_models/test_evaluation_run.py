@@ -71,6 +71,7 @@ def test_a_model_is_measured_from_the_command_line(monkeypatch, capsys, tmp_path
     assert "exists already" in err
 
 
+@pytest.mark.slow
 def test_other_pixels_camera_and_doses_of_pairs(monkeypatch, capsys, tmp_path, model):
     arguments = [model, "ceria-columns-mini", "--images", 1, "--pairs", 1, "--stability", 1]
     arguments += ["--pair-dose", 3000, "--pair-dose", 1000, "--dose", 1000, "--ceiling", tmp_path]

@@ -147,7 +147,7 @@ def test_a_part_keeps_every_species_and_case(test_split):
     assert set(some.groupby(["species", "case"]).size()) == {7}
 
 
-@pytest.mark.parametrize("dose", [1000.0, 3000.0])
+@pytest.mark.parametrize("dose", [1000.0, pytest.param(3000.0, marks=pytest.mark.slow)])
 def test_at_one_dose_the_ideal_observer_has_efficiency_one_too(test_split, dose):
     """The d' of the table is that of the images, and the answers are those of Φ(d'/√2)."""
     rows = limits_rows(test_split, 40, dose)

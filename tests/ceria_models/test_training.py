@@ -291,6 +291,7 @@ def test_crops_that_images_may_be_too_small_for_are_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_net(tmp_path):
     config = tmp_path / "tiny.yaml"
     config.write_text(TINY)
@@ -376,6 +377,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_weights(tmp_path, monkeypatch):
     monkeypatch.setenv("CERIA_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("ceria_models.training_run._save", lambda *_: None)
